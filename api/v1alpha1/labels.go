@@ -1,0 +1,20 @@
+package v1alpha1
+
+const (
+	// RevisionLabel on a pod (set through its workload's pod template) names the revision that must inject the pod
+	// while a handover is in place. Without a handover it is inert. See docs/handover.md.
+	RevisionLabel = "meshlift.dev/revision"
+
+	// MoveAnnotation on a workload records, as JSON, the move that Meshlift made last: target, start and attempt.
+	// It is on the workload itself and not on its pod template, so that writing it restarts nothing.
+	MoveAnnotation = "meshlift.dev/move"
+
+	// AttemptAnnotation on a pod template is raised by a retry, because only a changed template makes new pods.
+	AttemptAnnotation = "meshlift.dev/attempt"
+
+	// ExcludeAnnotation on a workload or a namespace, with the value "true", keeps Meshlift from moving it.
+	ExcludeAnnotation = "meshlift.dev/exclude"
+
+	// FieldManager owns every field that Meshlift applies to objects of others.
+	FieldManager = "meshlift"
+)

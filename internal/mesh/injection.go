@@ -1,0 +1,135 @@
+package mesh
+
+import (
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// Labels and annotations of Istio that decide about injection
+// (https://istio.io/latest/docs/reference/config/labels/ and …/annotations/).
+const (
+	LabelRev             = "istio.io/rev"
+	LabelTag             = "istio.io/tag"
+	LabelInjection       = "istio-injection"
+	LabelInject          = "sidecar.istio.io/inject"
+	AnnotationStatus     = "sidecar.istio.io/status"
+	AnnotationTemplates  = "inject.istio.io/templates"
+	AnnotationProxyImage = "sidecar.istio.io/proxyImage"
+	LabelGatewayName     = "gateway.networking.k8s.io/gateway-name"
+	LabelGatewayManaged  = "gateway.istio.io/managed"
+	DefaultRevision      = "default"
+)
+
+// Configuration is one MutatingWebhookConfiguration that injects: an injector of a revision or a tag.
+type Configuration struct {
+	Name string
+	// Labels of the object; istio.io/rev and istio.io/tag say what it is.
+	Labels map[string]string
+	// Tag is the value of istio.io/tag; "" for a revision's own injector.
+	Tag string
+	// Webhooks in order.
+	Webhooks []Injector
+}
+
+// Injector is one webhook of a [Configuration].
+type Injector struct {
+	// Name of the webhook, unique in its configuration.
+	Name string
+	// Revision whose istiod answers, from the Service that the webhook calls.
+	Revision string
+	// NamespaceSelector and ObjectSelector as in the object.
+	NamespaceSelector, ObjectSelector *metav1.LabelSelector
+	// Excluded is the value of meshlift.dev/revision that a match condition of a handover takes away from it; "" for none.
+	Excluded string
+	// Handover is true for a twin entry that a handover added.
+	Handover bool
+}
+
+// never are the namespaces that the API server or Istio's webhook never injects.
+var never = []string{"kube-system", "kube-public", "kube-node-lease", "local-path-storage"}
+
+// PodFacts is what admission sees of a pod.
+type PodFacts struct {
+	Namespace       string
+	NamespaceLabels map[string]string
+	Labels          map[string]string
+	Annotations     map[string]string
+	HostNetwork     bool
+}
+
+// InjectedBy returns the revisions that would inject such a pod if it were created now, sorted and without duplicates:
+// none, one, or (what a handover must never allow) several.
+//
+// It evaluates the webhook configurations themselves and not a table of rules, so it is right for every Istio version,
+// tag and default; https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/#controlling-the-injection-policy
+// describes the outcome for an unchanged installation.
+func (i *Inventory) InjectedBy(p PodFacts) []string {
+	if p.HostNetwork || slices.Contains(never, p.Namespace) || p.Annotations[LabelInject] == "false" || p.Labels[LabelInject] == "false" {
+		return nil
+	}
+	nsLabels := labels.Set(p.NamespaceLabels)
+	if _, ok := nsLabels["kubernetes.io/metadata.name"]; !ok && p.Namespace != "" {
+		nsLabels = labels.Merge(nsLabels, labels.Set{"kubernetes.io/metadata.name": p.Namespace})
+	}
+	var out []string
+	for _, c := range i.Configurations {
+		for _, w := range c.Webhooks {
+			if w.matches(nsLabels, labels.Set(p.Labels)) {
+				out = append(out, w.Revision)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (w Injector) matches(ns, pod labels.Set) bool {
+	if w.Excluded != "" && pod["meshlift.dev/revision"] == w.Excluded {
+		return false
+	}
+	return selects(w.NamespaceSelector, ns) && selects(w.ObjectSelector, pod)
+}
+
+// selects follows admission: a missing selector selects everything, an invalid one nothing.
+func selects(s *metav1.LabelSelector, set labels.Set) bool {
+	if s == nil {
+		return true
+	}
+	sel, err := metav1.LabelSelectorAsSelector(s)
+	return err == nil && sel.Matches(set)
+}
+
+// Validator is one ValidatingWebhookConfiguration of Istio.
+type Validator struct {
+	Name string
+	// Revision whose istiod answers; "" when its Service does not exist.
+	Revision string
+	// Service that it calls.
+	Service string
+	// Default is true for istiod-default-validator, which checks configuration that names no revision.
+	Default bool
+	// Fail is true when a failed call refuses the request.
+	Fail bool
+}
+
+// VersionOfImage returns the Istio version in an image reference: "docker.io/istio/pilot:1.30.0-distroless" is "1.30.0".
+// It returns "" when the image has no tag that looks like a version.
+func VersionOfImage(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	slash := strings.LastIndexByte(image, '/')
+	colon := strings.LastIndexByte(image, ':')
+	if colon <= slash {
+		return ""
+	}
+	tag := image[colon+1:]
+	if tag == "" || tag[0] < '0' || tag[0] > '9' {
+		return ""
+	}
+	for _, variant := range []string{"-distroless", "-debug"} {
+		tag = strings.TrimSuffix(tag, variant)
+	}
+	return tag
+}
