@@ -161,7 +161,7 @@ type WorkloadFailure struct {
 	WorkloadReference `json:",inline"`
 	// Attempt that failed, from 1.
 	Attempt int32 `json:"attempt"`
-	// Reason: RehearsalRefused, NotReadyInTime, ProgressDeadlineExceeded, WrongRevision, Unsupported, ApplyFailed.
+	// Reason: RehearsalRefused, ApplyRefused, MovedBack, Paused, NotReadyInTime or ProgressDeadlineExceeded.
 	Reason string `json:"reason"`
 	// Message in one sentence, with the API server's own words where there are some.
 	Message string `json:"message"`
@@ -171,6 +171,19 @@ type WorkloadFailure struct {
 	// +optional
 	Events []PodEvent `json:"events,omitempty"`
 }
+
+// Reasons of a [WorkloadFailure].
+const (
+	// FailureRehearsal: the dry run of the next pod was refused, or another revision injected it. Nothing was touched.
+	FailureRehearsal = "RehearsalRefused"
+	// FailureApply: the API server refused the change of the workload. Nothing was touched.
+	FailureApply = "ApplyRefused"
+	// FailureMovedBack: the move failed and the workload was moved back by the failure policy.
+	FailureMovedBack = "MovedBack"
+)
+
+// Refused tells whether the move was refused before anything was touched, so that only this record remembers it.
+func (f WorkloadFailure) Refused() bool { return f.Reason == FailureRehearsal || f.Reason == FailureApply }
 
 // RolloutCounts counts the targets of a rollout.
 type RolloutCounts struct {

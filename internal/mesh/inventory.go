@@ -134,16 +134,10 @@ type Move struct {
 	Started time.Time `json:"started"`
 	// Attempt counts from 1.
 	Attempt int32 `json:"attempt"`
-	// Pin is the value of the pod template's label istio.io/rev before the first move, if it had one.
+	// Rollout is the name of the DataPlaneRollout that made the move.
+	Rollout string `json:"rollout,omitempty"`
+	// Pin is the revision that the pod template named by its label istio.io/rev before the move, if it named the old one.
 	Pin string `json:"pin,omitempty"`
-	// Strategy is the rollout strategy before a temporary surge, to be restored.
-	Strategy *SavedStrategy `json:"strategy,omitempty"`
-}
-
-// SavedStrategy is the rolling update strategy that a gateway had before Meshlift let it surge.
-type SavedStrategy struct {
-	MaxSurge       string `json:"maxSurge"`
-	MaxUnavailable string `json:"maxUnavailable"`
 }
 
 // Pod is one live pod of a workload. Pods that have ended (phase Succeeded or Failed) are not in the inventory.

@@ -21,3 +21,30 @@ func (w Workload) Pinned() string { return w.TemplateLabels[LabelRev] }
 
 // InUse tells whether the workload is a data plane of the revision: a live pod of it was injected by it, or it pins it.
 func (w Workload) InUse(revision string) bool { return w.Uses(revision) || w.Pinned() == revision }
+
+// GatewayRevision is the revision that owns a Gateway (gateway.networking.k8s.io): the label istio.io/rev of the Gateway,
+// else of its namespace, else the default tag or revision; tags are resolved. "" when no istiod owns it.
+// (https://istio.io/latest/docs/tasks/traffic-management/ingress/gateway-api/#automated-deployment)
+func (i *Inventory) GatewayRevision(w Workload) string {
+	name := w.TemplateLabels[LabelRev]
+	if name == "" {
+		name = i.Namespaces[w.Namespace].Labels[LabelRev]
+	}
+	if name == "" {
+		name = DefaultRevision
+	}
+	return i.Resolve(name)
+}
+
+// Resolve returns the revision behind a revision or tag name; "" when there is none.
+func (i *Inventory) Resolve(name string) string {
+	for _, r := range i.Revisions {
+		if slices.Contains(r.Tags, name) {
+			return r.Name
+		}
+	}
+	if _, ok := i.Revision(name); ok {
+		return name
+	}
+	return ""
+}

@@ -1,0 +1,246 @@
+// Package rollout decides which data plane moves next. It is pure: an inventory of the cluster and the wish of the user
+// go in, moves and a report come out, and the state of every workload is derived from the cluster each time, so a crash
+// between any two writes loses nothing.
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/mesh"
+)
+
+// State of one data plane on its way to the target revision.
+type State string
+
+// States of data planes.
+const (
+	// Pending: it runs on the other revision and nothing was asked of it.
+	Pending State = "Pending"
+	// Moving: its pod template asks for the target, and its pods are being replaced.
+	Moving State = "Moving"
+	// Moved: every live pod was injected by the target and is ready, and so will be the next one.
+	Moved State = "Moved"
+	// Failed: it was asked to move and did not become ready, or it may not be touched as it is.
+	Failed State = "Failed"
+	// Excluded: the annotation meshlift.dev/exclude keeps Meshlift from touching it.
+	Excluded State = "Excluded"
+	// Unsupported: Meshlift does not drive its kind or its update strategy.
+	Unsupported State = "Unsupported"
+)
+
+// Item is one data plane of a plan.
+type Item struct {
+	Ref  mesh.Ref
+	Role mesh.Role
+	// State on the way to the target.
+	State State
+	// Message explains the state in one short sentence.
+	Message string
+	// Warnings that are known beforehand.
+	Warnings []string
+	// Pods that live (those that are terminating do not count), and those of them injected by the target and ready.
+	Pods, MovedPods int32
+}
+
+// Plan returns every data plane of the two revisions with its state on the way from one to the other, gateways after
+// sidecars, else by namespace, kind and name. Direction Back swaps the two revisions.
+func Plan(inv *mesh.Inventory, from, to string, dir v1alpha1.Direction) []Item {
+	if dir == v1alpha1.Back {
+		from, to = to, from
+	}
+	var out []Item
+	for _, w := range inv.Workloads {
+		if !concerned(inv, w, from, to) {
+			continue
+		}
+		out = append(out, itemOf(inv, w, to))
+	}
+	out = append(out, looseItems(inv, from, to)...)
+	slices.SortStableFunc(out, compareItems)
+	return out
+}
+
+func compareItems(a, b Item) int {
+	if a.Role.IsGateway() != b.Role.IsGateway() {
+		if a.Role.IsGateway() {
+			return 1
+		}
+		return -1
+	}
+	return a.Ref.Compare(b.Ref)
+}
+
+// concerned tells whether the workload is a data plane of one of the revisions, or was asked to become one.
+func concerned(inv *mesh.Inventory, w mesh.Workload, from, to string) bool {
+	if w.InUse(from) || w.InUse(to) || asked(w) != "" && (asked(w) == from || asked(w) == to) && len(w.Pods) > 0 {
+		return true
+	}
+	return w.Kind == mesh.KindGateway && slices.Contains([]string{from, to}, inv.GatewayRevision(w))
+}
+
+// asked is the revision that the pod template asks for by the handover label; "" for none.
+func asked(w mesh.Workload) string { return w.TemplateLabels[v1alpha1.RevisionLabel] }
+
+func itemOf(inv *mesh.Inventory, w mesh.Workload, target string) Item {
+	i := Item{Ref: w.Ref, Role: w.Role, Warnings: Warnings(w)}
+	for _, p := range w.Pods {
+		if p.Terminating {
+			continue
+		}
+		i.Pods++
+		if p.Revision == target && p.Ready {
+			i.MovedPods++
+		}
+	}
+	next := nextRevision(inv, w)
+	switch {
+	case next == target && settled(w, target, i):
+		i.State, i.Message = Moved, "on "+target
+	case excluded(inv, w):
+		i.State, i.Message = Excluded, "excluded by the annotation "+v1alpha1.ExcludeAnnotation
+	case unsupported(w) != "":
+		i.State, i.Message = Unsupported, unsupported(w)
+	case next == target || asked(w) == target:
+		i.State, i.Message = Moving, fmt.Sprintf("%d of %d pods ready on %s", i.MovedPods, w.Desired, target)
+		if next != target {
+			i.Message += "; admission does not route to it at the moment"
+		}
+		if w.Progress.Failure != "" {
+			i.Message += "; " + w.Progress.Failure
+		}
+	case w.Progress.Paused:
+		i.State, i.Message = Failed, fmt.Sprintf("%s is paused and would not roll: resume it (kubectl -n %s rollout resume %s %s) and try again", w.Ref, w.Namespace, lower(w.Kind), w.Name)
+	default:
+		i.State, i.Message = Pending, "on "+running(w, next)
+	}
+	return i
+}
+
+// settled tells whether the workload's controller has nothing left to replace and every live pod is a ready one of the
+// target.
+func settled(w mesh.Workload, target string, i Item) bool {
+	p := w.Progress
+	rolled := p.ObservedGeneration >= p.Generation && p.Updated >= w.Desired && p.Available >= w.Desired && p.Replicas == p.Updated
+	for _, pod := range w.Pods {
+		if !pod.Terminating && pod.Revision != target {
+			return false
+		}
+	}
+	return rolled && i.Pods >= w.Desired && i.MovedPods >= w.Desired
+}
+
+// nextRevision is the revision that would inject the next pod; "" for none or several.
+func nextRevision(inv *mesh.Inventory, w mesh.Workload) string {
+	if w.Kind == mesh.KindGateway {
+		return inv.GatewayRevision(w)
+	}
+	if by := inv.InjectedBy(inv.Facts(w)); len(by) == 1 {
+		return by[0]
+	}
+	return ""
+}
+
+func running(w mesh.Workload, next string) string {
+	for _, p := range w.Pods {
+		if p.Revision != "" && !p.Terminating {
+			return p.Revision
+		}
+	}
+	return next
+}
+
+func excluded(inv *mesh.Inventory, w mesh.Workload) bool {
+	return w.Annotations[v1alpha1.ExcludeAnnotation] == "true" || inv.Namespaces[w.Namespace].Annotations[v1alpha1.ExcludeAnnotation] == "true"
+}
+
+func unsupported(w mesh.Workload) string {
+	switch {
+	case w.Kind == mesh.KindGateway, w.Kind == mesh.KindDeployment:
+		return ""
+	case w.Kind == mesh.KindStatefulSet || w.Kind == mesh.KindDaemonSet:
+		if w.Strategy.Type == "OnDelete" {
+			return fmt.Sprintf("%s has the update strategy OnDelete: label its pod template with %s and delete its pods yourself", w.Ref, v1alpha1.RevisionLabel)
+		}
+		return ""
+	}
+	return fmt.Sprintf("Meshlift does not drive the kind %s: restart it yourself", w.Kind)
+}
+
+// looseItems groups pods outside the driven workloads by their owner.
+func looseItems(inv *mesh.Inventory, from, to string) []Item {
+	byRef := map[mesh.Ref]*Item{}
+	for _, p := range inv.LoosePods {
+		if p.Revision != from && p.Revision != to || p.Terminating {
+			continue
+		}
+		ref := mesh.Ref{Kind: "Pod", Namespace: p.Namespace, Name: p.Name}
+		if kind, name, ok := cutOwner(p.Owner); ok {
+			ref.Kind, ref.Name = kind, name
+		}
+		i := byRef[ref]
+		if i == nil {
+			i = &Item{Ref: ref, Role: p.Role, State: Moved, Message: "on " + to}
+			byRef[ref] = i
+		}
+		i.Pods++
+		if p.Revision == to {
+			i.MovedPods++
+		} else {
+			i.State, i.Message = Unsupported, fmt.Sprintf("Meshlift does not drive the kind %s: restart it yourself, or let it finish", ref.Kind)
+		}
+	}
+	out := make([]Item, 0, len(byRef))
+	for _, i := range byRef {
+		out = append(out, *i)
+	}
+	return out
+}
+
+// Warnings says what is known beforehand about replacing the pods of the workload.
+func Warnings(w mesh.Workload) []string {
+	var out []string
+	if w.Role.IsGateway() && w.Desired == 1 && !surges(w) && !CanSurge(w) {
+		out = append(out, fmt.Sprintf("%s has one pod and cannot surge (%s): it will be unreachable while its pod is replaced; give it a second replica first to avoid that", w.Ref, noSurgeReason(w)))
+	}
+	if w.TemplateAnnotations[mesh.AnnotationProxyImage] != "" {
+		out = append(out, fmt.Sprintf("%s pins its proxy image by the annotation %s: it moves to the new istiod and keeps the old proxy version", w.Ref, mesh.AnnotationProxyImage))
+	}
+	return out
+}
+
+// surges tells whether a new pod is created before an old one goes.
+func surges(w mesh.Workload) bool {
+	return w.Kind == mesh.KindGateway || w.Strategy.Type == "RollingUpdate" && w.Strategy.MaxSurge > 0 && w.Kind != mesh.KindStatefulSet
+}
+
+// CanSurge tells whether Meshlift can let the gateway surge for the time of the move, although its own strategy does not.
+func CanSurge(w mesh.Workload) bool {
+	return w.Role.IsGateway() && w.Kind == mesh.KindDeployment && w.Strategy.Type == "RollingUpdate" && w.Strategy.MaxSurge == 0 && !w.HostNetwork && !w.HostPorts
+}
+
+func noSurgeReason(w mesh.Workload) string {
+	switch {
+	case w.HostNetwork:
+		return "it uses the network of its node"
+	case w.HostPorts:
+		return "it binds ports of its node"
+	case w.Strategy.Type == "Recreate":
+		return "its strategy is Recreate"
+	}
+	return "its strategy replaces the old pod first"
+}
+
+// failure says why a moving workload counts as failed; "" when it does not.
+func failure(w mesh.Workload, since time.Time, timeout time.Duration, now time.Time) (reason, message string) {
+	p := w.Progress
+	switch {
+	case p.ObservedGeneration >= p.Generation && p.DeadlineExceeded:
+		return "ProgressDeadlineExceeded", fmt.Sprintf("%s did not progress within its progressDeadlineSeconds", w.Ref)
+	case timeout > 0 && now.Sub(since) >= timeout:
+		return "NotReadyInTime", fmt.Sprintf("%s was not ready %s after its move began", w.Ref, timeout)
+	}
+	return "", ""
+}
