@@ -1,0 +1,81 @@
+package controlplane
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"meshlift.dev/meshlift/lab/internal/proc"
+)
+
+// component is a sub-process of the control plane.
+type component struct {
+	name     string
+	log      string
+	cmd      *exec.Cmd
+	stopping chan struct{} // closed before it is asked to end
+	done     chan struct{} // closed when it has ended
+}
+
+// run starts a component. When it ends without being asked to, c.failed gets the reason.
+func (c *Cluster) run(name string, flags []string) error {
+	path := filepath.Join(c.cfg.Dir, name+".log")
+	log, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("log of %s: %w", name, err)
+	}
+	defer func() { _ = log.Close() }()
+	p := &component{name: name, log: path, stopping: make(chan struct{}), done: make(chan struct{})}
+	p.cmd = exec.Command(c.cfg.Kube, append([]string{name}, flags...)...)
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Dir = log, log, c.cfg.Dir
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := proc.Start(p.cmd); err != nil {
+		return fmt.Errorf("start %s: %w", name, err)
+	}
+	c.mu.Lock()
+	c.parts = append(c.parts, p)
+	c.mu.Unlock()
+	go c.watch(p)
+	return nil
+}
+
+func (c *Cluster) watch(p *component) {
+	err := p.cmd.Wait()
+	close(p.done)
+	select {
+	case <-p.stopping:
+	default:
+		select {
+		case c.failed <- fmt.Errorf("%s ended by itself (%v); the end of %s:\n%s", p.name, err, p.log, tail(p.log, 10)):
+		default:
+		}
+	}
+}
+
+// Stop ends all components at once. Their state is thrown away: there is nothing to save, and an API server takes
+// seconds to shut down properly.
+func (c *Cluster) Stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.parts {
+		close(p.stopping)
+		_ = p.cmd.Process.Kill()
+	}
+	for _, p := range c.parts {
+		<-p.done
+	}
+	c.parts = nil
+}
+
+// tail returns the last lines of a file.
+func tail(path string, lines int) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
