@@ -29,6 +29,8 @@ type Inventory struct {
 	// LoosePods are pods of a data plane that belong to none of Workloads: bare pods, pods of Jobs and of kinds that
 	// Meshlift does not drive.
 	LoosePods []LoosePod
+	// TemplateReferences are pod templates outside Workloads (of Jobs and CronJobs) that name a revision themselves.
+	TemplateReferences []TemplateReference
 	// EnvoyFilters of the cluster, sorted by namespace and name.
 	EnvoyFilters []EnvoyFilter
 	// RemoteSecrets are the secrets through which other clusters' control planes are reached
@@ -108,6 +110,9 @@ type Strategy struct {
 	MaxSurge, MaxUnavailable int32
 	// RawMaxSurge and RawMaxUnavailable as in the object ("25%", "1"); empty when not set.
 	RawMaxSurge, RawMaxUnavailable string
+	// Partition of a StatefulSet: pods with a lower ordinal keep the old template, so such a workload never moves whole
+	// (https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#partitions).
+	Partition int32
 }
 
 // Progress is what the workload's controller reports.
@@ -184,6 +189,13 @@ type LoosePod struct {
 	// Owner as kind/name; "" for a bare pod.
 	Owner string
 	Role  Role
+}
+
+// TemplateReference is a pod template that names a revision by its label istio.io/rev.
+type TemplateReference struct {
+	Ref
+	// Revision behind the label, tags resolved.
+	Revision string
 }
 
 // EnvoyFilter is one EnvoyFilter of the cluster.
