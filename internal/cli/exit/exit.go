@@ -1,0 +1,142 @@
+// Package exit defines how the command line ends: the exit codes that scripts can rely on, and the errors that carry them.
+package exit
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Exit codes.
+const (
+	// OK means done, or nothing to do.
+	OK = 0
+	// Failure is an error, for example that the cluster does not answer.
+	Failure = 1
+	// Usage is a wrong flag or argument.
+	Usage = 2
+	// Refused means that a rule forbids it; the message says which, and what to do.
+	Refused = 3
+	// MovesFailed means that the rollout ended, or waits for a decision, with data planes that could not be moved.
+	MovesFailed = 4
+	// Unfinished means that the work goes on, or was stopped half way: detached, timed out, or not waited for.
+	Unfinished = 5
+)
+
+// Help documents the codes; it is part of the help of every command.
+const Help = `Exit codes:
+  0  done, or nothing to do
+  1  error
+  2  wrong usage
+  3  refused: a rule forbids it, the message says which and what to do
+  4  data planes remain that could not be moved
+  5  not finished: detached, timed out or stopped`
+
+// Error ends the command with a code.
+type Error struct {
+	// Code to exit with.
+	Code int
+	// Err is what is printed; nil prints nothing, because everything was said already.
+	Err error
+}
+
+// Error is the message.
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("exit code %d", e.Code)
+	}
+	return e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Silent ends the command with a code and without a message.
+func Silent(code int) error { return &Error{Code: code} }
+
+// Usagef is an error of usage.
+func Usagef(format string, args ...any) error {
+	return &Error{Usage, fmt.Errorf(format, args...)}
+}
+
+// Refusedf is a refusal in one sentence.
+func Refusedf(format string, args ...any) error {
+	return &Error{Refused, fmt.Errorf(format, args...)}
+}
+
+// Unfinishedf ends a wait before its end.
+func Unfinishedf(format string, args ...any) error {
+	return &Error{Unfinished, fmt.Errorf(format, args...)}
+}
+
+// Code of an error.
+func Code(err error) int {
+	var e *Error
+	switch {
+	case err == nil:
+		return OK
+	case errors.As(err, &e):
+		return e.Code
+	default:
+		return Failure
+	}
+}
+
+// Message is what to print for an error; "" for nothing.
+func Message(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		if e.Err == nil {
+			return ""
+		}
+		if e.Code == Refused {
+			return e.Err.Error()
+		}
+	}
+	return "error: " + err.Error()
+}
+
+// FromAPI turns an error of the API server into one for people: a refusal by admission or validation becomes the one
+// sentence that was given as its reason, missing kinds say that Meshlift is not installed. Other errors stay as they are.
+func FromAPI(program string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if meta.IsNoMatchError(err) {
+		return &Error{Failure, fmt.Errorf("Meshlift is not installed in this cluster: its kinds are missing; run %q first", program+" install")}
+	}
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return err
+	}
+	if sentence := sentence(status.Status()); sentence != "" {
+		return &Error{Refused, errors.New(sentence)}
+	}
+	return err
+}
+
+// sentence is the reason of a refusal without the words that the API server puts around it; "" when it is not a refusal.
+func sentence(s metav1.Status) string {
+	for _, marker := range []string{" denied the request: ", " denied request: "} {
+		if _, reason, ok := strings.Cut(s.Message, marker); ok {
+			return reason
+		}
+	}
+	if s.Reason != metav1.StatusReasonInvalid || s.Details == nil {
+		return ""
+	}
+	var reasons []string
+	for _, c := range s.Details.Causes {
+		reason := c.Message
+		// A failed rule of the schema reads: Invalid value: "object": the sentence.
+		for _, noise := range []string{`Invalid value: "object": `, `Invalid value: `} {
+			reason = strings.TrimPrefix(reason, noise)
+		}
+		reasons = append(reasons, strings.TrimSpace(c.Field+": "+reason))
+	}
+	return strings.Join(reasons, "; ")
+}
