@@ -1,0 +1,155 @@
+package observe
+
+import (
+	"strings"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"meshlift.dev/meshlift/internal/mesh"
+)
+
+// CacheOptions describes the agent's caches. They hold of each object only what an [Observer] looks at: never write an
+// object that was read from them, and read a whole pod template live.
+//
+// Pods that have ended are not cached. Services and Secrets are cached of the Istio namespace only, and of the Secrets
+// only the remote ones; read them as metav1.PartialObjectMetadata, so that no secret data is ever in memory. Kinds that
+// are not mentioned here are cached whole.
+func CacheOptions(istioNamespace string) cache.Options {
+	istio := map[string]cache.Config{istioNamespace: {}}
+	remote := labels.SelectorFromSet(labels.Set{RemoteSecretLabel: "true"})
+	running := fields.AndSelectors(
+		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)),
+		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed)),
+	)
+	return cache.Options{
+		DefaultTransform: prune,
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Pod{}:     {Field: running},
+			&corev1.Service{}: {Namespaces: istio},
+			&corev1.Secret{}:  {Namespaces: map[string]cache.Config{istioNamespace: {LabelSelector: remote}}},
+		},
+	}
+}
+
+// prune reduces an object on its way into a cache to what build reads. It is idempotent, and build makes the same of the
+// pruned object as of the whole one.
+func prune(object any) (any, error) {
+	switch o := object.(type) {
+	case *corev1.Pod:
+		prunePod(o)
+	case *appsv1.Deployment:
+		pruneWorkload(&o.ObjectMeta, &o.Spec.Template)
+		o.Spec.Selector = nil
+		o.Status.Conditions = keep(o.Status.Conditions, func(c appsv1.DeploymentCondition) bool {
+			return c.Type == appsv1.DeploymentProgressing || c.Type == appsv1.DeploymentReplicaFailure
+		})
+	case *appsv1.StatefulSet:
+		pruneWorkload(&o.ObjectMeta, &o.Spec.Template)
+		o.Spec.Selector, o.Spec.VolumeClaimTemplates, o.Status.Conditions = nil, nil, nil
+	case *appsv1.DaemonSet:
+		pruneWorkload(&o.ObjectMeta, &o.Spec.Template)
+		o.Spec.Selector, o.Status.Conditions = nil, nil
+	case *corev1.Namespace:
+		pruneMeta(&o.ObjectMeta)
+		o.Spec, o.Status.Conditions = corev1.NamespaceSpec{}, nil
+	case *corev1.Service:
+		pruneMeta(&o.ObjectMeta)
+		o.Spec, o.Status = corev1.ServiceSpec{Selector: o.Spec.Selector}, corev1.ServiceStatus{}
+	case *metav1.PartialObjectMetadata:
+		pruneMeta(&o.ObjectMeta)
+	case *admissionv1.MutatingWebhookConfiguration:
+		o.ManagedFields = nil
+	case *admissionv1.ValidatingWebhookConfiguration:
+		o.ManagedFields = nil
+	case *unstructured.Unstructured:
+		if o.GroupVersionKind().GroupKind() == gatewayKind.GroupKind() {
+			pruneGateway(o)
+		}
+	}
+	return object, nil
+}
+
+func pruneMeta(m *metav1.ObjectMeta) {
+	m.ManagedFields, m.Finalizers, m.GenerateName, m.SelfLink = nil, nil, "", ""
+	m.Annotations = keptAnnotations(m.Annotations)
+	m.OwnerReferences = keep(m.OwnerReferences, func(o metav1.OwnerReference) bool {
+		return o.Controller != nil && *o.Controller || o.Kind == mesh.KindGateway
+	})
+}
+
+// pruneWorkload keeps of the template what admission decides by, ports of the node, and the image of an istiod.
+func pruneWorkload(m *metav1.ObjectMeta, t *corev1.PodTemplateSpec) {
+	pruneMeta(m)
+	t.ObjectMeta = metav1.ObjectMeta{Labels: t.Labels, Annotations: keptAnnotations(t.Annotations)}
+	t.Spec = corev1.PodSpec{
+		HostNetwork:    t.Spec.HostNetwork,
+		Containers:     pruneContainers(t.Spec.Containers),
+		InitContainers: pruneContainers(t.Spec.InitContainers),
+	}
+}
+
+func pruneContainers(all []corev1.Container) []corev1.Container {
+	var out []corev1.Container
+	for n := range all {
+		c := corev1.Container{Ports: keep(all[n].Ports, hasHostPort)}
+		if isPilot(&all[n]) {
+			c.Name, c.Image = all[n].Name, all[n].Image
+		}
+		if c.Image != "" || c.Ports != nil {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func prunePod(p *corev1.Pod) {
+	pruneMeta(&p.ObjectMeta)
+	annotations := map[string]string{}
+	for key, value := range p.Annotations {
+		if key == mesh.LabelRev || key == mesh.AnnotationTemplates || strings.HasPrefix(key, "meshlift.dev/") {
+			annotations[key] = value
+		}
+	}
+	if status, ok := p.Annotations[mesh.AnnotationStatus]; ok {
+		annotations[mesh.AnnotationStatus] = shortStatus(status)
+	}
+	p.Annotations = annotations
+	spec := corev1.PodSpec{}
+	if image := proxyImage(&p.Spec); image != "" {
+		spec.Containers = []corev1.Container{{Name: proxyContainer, Image: image}}
+	}
+	p.Spec = spec
+	p.Status = corev1.PodStatus{Phase: p.Status.Phase, Conditions: keep(p.Status.Conditions, isReady)}
+	for n := range p.Status.Conditions {
+		p.Status.Conditions[n] = corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue}
+	}
+}
+
+func pruneGateway(g *unstructured.Unstructured) {
+	class := gatewayClass(g)
+	g.SetManagedFields(nil)
+	g.SetAnnotations(keptAnnotations(g.GetAnnotations()))
+	g.Object = map[string]any{
+		"apiVersion": g.Object["apiVersion"], "kind": g.Object["kind"], "metadata": g.Object["metadata"],
+		"spec": map[string]any{"gatewayClassName": class},
+	}
+}
+
+// keep returns a new slice with the elements that are wanted; nil for none, so that nothing of the old array stays alive.
+func keep[T any](all []T, wanted func(T) bool) []T {
+	var out []T
+	for _, e := range all {
+		if wanted(e) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
