@@ -51,7 +51,7 @@ func parseServer(args []string) (serverOptions, error) {
 	f.StringVar(&o.listen, "listen", ":7070", "address of the gRPC service")
 	f.StringVar(&o.http, "http", ":8080", "address of /ready")
 	f.DurationVar(&o.drain, "drain", 3*time.Second, "keep serving for so long after SIGTERM")
-	f.DurationVar(&o.grace, "grace", 15*time.Second, "then wait for calls in flight at most so long")
+	f.DurationVar(&o.grace, "grace", 5*time.Second, "then wait for calls in flight at most so long")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
