@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/catalog"
 	"meshlift.dev/meshlift/internal/mesh"
 	"meshlift.dev/meshlift/internal/version"
 )
@@ -19,9 +20,8 @@ type UpgradeInput struct {
 	Others []v1alpha1.ClusterUpgrade
 	// Inventory of the cluster.
 	Inventory *mesh.Inventory
-	// Supported says whether the catalog knows the target version, and supports the way there from the version "from" on
-	// this Kubernetes.
-	Supported func(from string) Verdict
+	// Catalog in effect.
+	Catalog catalog.Catalog
 	// Ours tells whether Meshlift itself installed a revision; nil means none.
 	Ours func(mesh.Revision) bool
 }
@@ -167,7 +167,17 @@ func versionsSupported(in UpgradeInput) Verdict {
 		return Block(v1alpha1.ReasonUnknownVersion, "the Istio version of revision %q cannot be read from its image tag %q: give the Deployment %s/%s an image whose tag is a version",
 			from.Name, from.Tag, in.Inventory.IstioNamespace, from.Deployment)
 	}
-	return in.Supported(from.Version)
+	if _, refusal := in.Catalog.Resolve(in.Upgrade.Spec.Version); refusal != nil {
+		return refused(refusal)
+	}
+	return refused(in.Catalog.Check(from.Version, in.Upgrade.Spec.Version, in.Inventory.KubernetesVersion))
+}
+
+func refused(r *catalog.Refusal) Verdict {
+	if r == nil {
+		return Pass()
+	}
+	return Block(r.Reason, "%s", r.Message)
 }
 
 func revisionsDiffer(in UpgradeInput) Verdict {

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/catalog"
 	"meshlift.dev/meshlift/internal/mesh"
 )
 
@@ -51,7 +52,7 @@ func revision(name, version string) mesh.Revision {
 
 // inventory has the revisions, each injecting namespaces that are labelled with it.
 func inventory(revisions ...mesh.Revision) *mesh.Inventory {
-	inv := &mesh.Inventory{IstioNamespace: "istio-system", Revisions: revisions, Namespaces: map[string]mesh.Namespace{}}
+	inv := &mesh.Inventory{IstioNamespace: "istio-system", KubernetesVersion: "v1.35.2", Revisions: revisions, Namespaces: map[string]mesh.Namespace{}}
 	for _, r := range revisions {
 		inv.Configurations = append(inv.Configurations, mesh.Configuration{
 			Name: "istio-sidecar-injector-" + r.Name,
@@ -71,7 +72,17 @@ func deployment(namespace, name, rev string) mesh.Workload {
 	}
 }
 
-func supported(string) Verdict { return Pass() }
+// versions supports 1.29 and 1.30 to 1.31 on Kubernetes 1.35.
+func versions() catalog.Catalog {
+	return catalog.Catalog{
+		Releases: []v1alpha1.Release{
+			{Version: "1.29", Patch: "1.29.3", Kubernetes: []string{"1.35"}},
+			{Version: "1.30", Patch: "1.30.0", Kubernetes: []string{"1.35"}},
+			{Version: "1.31", Patch: "1.31.0", Kubernetes: []string{"1.35"}},
+		},
+		Paths: []v1alpha1.Path{{From: "1.29", To: "1.31"}, {From: "1.30", To: "1.31"}},
+	}
+}
 
 // check compares the reason, and that the sentence holds every word that the user needs.
 func check(t *testing.T, v Verdict, reason string, words ...string) {
@@ -98,6 +109,10 @@ func TestAnUpgradeStartsOnlyWhenItIsClearAndNothingIsInTheWay(t *testing.T) {
 	twoUsed.Workloads = []mesh.Workload{deployment("shop", "cart", "1-30")}
 	twoUsed.Namespaces["old"] = mesh.Namespace{Labels: map[string]string{mesh.LabelRev: "1-29"}}
 	both := inventory(revision("1-30", "1.30.0"), revision("1-31", "1.31.0"))
+	oldKubernetes := inventory(revision("1-30", "1.30.0"))
+	oldKubernetes.KubernetesVersion = "v1.20.4"
+	bothOnOld := inventory(revision("1-30", "1.30.0"), revision("1-31", "1.31.0"))
+	bothOnOld.KubernetesVersion = "v1.20.4"
 
 	for name, c := range map[string]struct {
 		in     UpgradeInput
@@ -120,25 +135,28 @@ func TestAnUpgradeStartsOnlyWhenItIsClearAndNothingIsInTheWay(t *testing.T) {
 			reason: v1alpha1.ReasonUnknownRevision, words: []string{`"1-28"`, "1-29, 1-30"},
 		},
 		"the old version cannot be read": {in: UpgradeInput{Upgrade: upgrade("a"), Inventory: inventory(revision("1-30", ""))}, reason: v1alpha1.ReasonUnknownVersion, words: []string{"istiod-1-30"}},
-		"the catalog refuses": {
-			in:     UpgradeInput{Upgrade: upgrade("a"), Inventory: one, Supported: func(from string) Verdict { return Block(v1alpha1.ReasonUnsupportedPath, "not from %s", from) }},
-			reason: v1alpha1.ReasonUnsupportedPath, words: []string{"not from 1.30.0"},
+		"the catalog has no such path": {
+			in:     UpgradeInput{Upgrade: upgrade("a"), Inventory: inventory(revision("1-28", "1.28.1"))},
+			reason: v1alpha1.ReasonUnsupportedPath, words: []string{"1.28", "1.31"},
+		},
+		"the catalog has no such release": {
+			in:     UpgradeInput{Upgrade: upgrade("a", func(u *v1alpha1.ClusterUpgrade) { u.Spec.Version = "1.32" }), Inventory: one},
+			reason: v1alpha1.ReasonUnknownVersion, words: []string{"1.32"},
+		},
+		"the path does not run on this Kubernetes": {
+			in:     UpgradeInput{Upgrade: upgrade("a"), Inventory: oldKubernetes},
+			reason: v1alpha1.ReasonUnsupportedKubernetes, words: []string{"1.35", "1.20", "upgrade Kubernetes first"},
 		},
 		"both revisions have one name": {
 			in:     UpgradeInput{Upgrade: upgrade("a", func(u *v1alpha1.ClusterUpgrade) { u.Spec.Revision, u.Spec.FromRevision = "1-30", "1-30" }), Inventory: one},
 			reason: v1alpha1.ReasonRevisionConflict, words: []string{"spec.revision"},
 		},
-		"the target is somebody else's": {in: UpgradeInput{Upgrade: upgrade("a"), Inventory: both}, reason: v1alpha1.ReasonRevisionConflict, words: []string{`"1-31"`, "1.31.0", "Helm"}},
-		"the target is ours":            {in: UpgradeInput{Upgrade: upgrade("a"), Inventory: both, Ours: func(r mesh.Revision) bool { return r.Name == "1-31" }}},
-		"the accepted upgrade goes on": {in: UpgradeInput{
-			Upgrade: upgrade("a", stored(0), isAccepted), Inventory: both,
-			Supported: func(string) Verdict { return Block(v1alpha1.ReasonUnsupportedPath, "the catalog has changed") },
-		}},
+		"the target is somebody else's":                        {in: UpgradeInput{Upgrade: upgrade("a"), Inventory: both}, reason: v1alpha1.ReasonRevisionConflict, words: []string{`"1-31"`, "1.31.0", "Helm"}},
+		"the target is ours":                                   {in: UpgradeInput{Upgrade: upgrade("a"), Inventory: both, Ours: func(r mesh.Revision) bool { return r.Name == "1-31" }}},
+		"the accepted upgrade goes on when Kubernetes changes": {in: UpgradeInput{Upgrade: upgrade("a", stored(0), isAccepted), Inventory: bothOnOld}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if c.in.Supported == nil {
-				c.in.Supported = supported
-			}
+			c.in.Catalog = versions()
 			check(t, StartUpgrade(c.in), c.reason, c.words...)
 		})
 	}

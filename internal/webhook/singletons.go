@@ -1,0 +1,52 @@
+package webhook
+
+import (
+	"context"
+
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/catalog"
+	"meshlift.dev/meshlift/internal/gate"
+)
+
+type catalogValidator struct{}
+
+// ValidateCreate refuses a Catalog that would leave the catalog in effect broken.
+func (catalogValidator) ValidateCreate(_ context.Context, c *v1alpha1.Catalog) (admission.Warnings, error) {
+	return nil, catalog.Default().Merge(&c.Spec).Validate()
+}
+
+// ValidateUpdate is the same as ValidateCreate.
+func (v catalogValidator) ValidateUpdate(ctx context.Context, _, after *v1alpha1.Catalog) (admission.Warnings, error) {
+	return v.ValidateCreate(ctx, after)
+}
+
+// ValidateDelete passes: the built-in catalog remains.
+func (catalogValidator) ValidateDelete(context.Context, *v1alpha1.Catalog) (admission.Warnings, error) {
+	return nil, nil
+}
+
+type controlPlaneValidator struct{ o Options }
+
+// ValidateCreate passes: the schema knows everything that can be wrong.
+func (controlPlaneValidator) ValidateCreate(context.Context, *v1alpha1.ControlPlane) (admission.Warnings, error) {
+	return nil, nil
+}
+
+// ValidateUpdate refuses to look at another namespace in the middle of an upgrade.
+func (v controlPlaneValidator) ValidateUpdate(ctx context.Context, before, after *v1alpha1.ControlPlane) (admission.Warnings, error) {
+	if before.Spec.IstioNamespace == after.Spec.IstioNamespace {
+		return nil, nil
+	}
+	var upgrades v1alpha1.ClusterUpgradeList
+	if err := v.o.Reader.List(ctx, &upgrades); err != nil {
+		return nil, unknown("the upgrades", err)
+	}
+	return nil, refuse(gate.MoveIstioNamespace(before.Spec.IstioNamespace, after.Spec.IstioNamespace, upgrades.Items))
+}
+
+// ValidateDelete passes: the agent makes the object again.
+func (controlPlaneValidator) ValidateDelete(context.Context, *v1alpha1.ControlPlane) (admission.Warnings, error) {
+	return nil, nil
+}
