@@ -148,7 +148,7 @@ func (c *carrier) settle() {
 // override lays the user's values for the new revision over the result.
 func (c *carrier) override() {
 	for _, l := range leaves(c.in.Overrides) {
-		if len(l.path) == 1 && slices.Contains(identity, l.path[0]) {
+		if slices.Contains(identity, c.place(l.path)[0]) {
 			c.report.Changed = append(c.report.Changed, "spec.values."+l.String()+": ignored; Meshlift decides about the revision and moves tags and the validator when the old one is decommissioned")
 			continue
 		}

@@ -15,7 +15,8 @@ type verdict struct {
 
 // special decides about the values that mean something else for a new revision. ok is false for all others.
 func (c *carrier) special(l leaf) (v verdict, ok bool) {
-	switch l.path[0] {
+	// Below "pilot" of a flat chart the identity of the release stands too.
+	switch c.place(l.path)[0] {
 	case "_internal_defaults_do_not_set", "defaults":
 		return verdict{drop: true, why: "it holds the defaults of the old chart, which users must not set"}, true
 	case "revisionTags":
@@ -26,7 +27,7 @@ func (c *carrier) special(l leaf) (v verdict, ok bool) {
 		return verdict{why: "dropped: it names the owner of the old installation"}, true
 	}
 	switch path := dotted(l.path); path {
-	case "revision":
+	case "revision", "pilot.revision":
 		return verdict{why: fmt.Sprintf("%s became %s", orNone(l.value), c.in.Target.Revision)}, true
 	case "global.hub":
 		return c.hub(l), true
