@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -139,4 +140,12 @@ func sentence(s metav1.Status) string {
 		reasons = append(reasons, strings.TrimSpace(c.Field+": "+reason))
 	}
 	return strings.Join(reasons, "; ")
+}
+
+// NoSubcommand is for commands that only group others: any argument is an unknown subcommand.
+func NoSubcommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return Usagef("unknown command %q for %q: see %q", args[0], cmd.CommandPath(), cmd.CommandPath()+" --help")
 }

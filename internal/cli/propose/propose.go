@@ -114,18 +114,10 @@ func propose(w Wish, cat catalog.Catalog, inv *mesh.Inventory, upgrades []v1alph
 	p.To.Revision = gate.Target(u)
 	full, refusal := cat.Resolve(u.Spec.Version)
 	p.To.Version = full
-	p.Verdict = gate.StartUpgrade(gate.UpgradeInput{
-		Upgrade: u, Others: upgrades, Inventory: inv,
-		Supported: func(from string) gate.Verdict {
-			if r := cat.Check(from, u.Spec.Version, inv.KubernetesVersion); r != nil {
-				return gate.Block(r.Reason, "%s", r.Message)
-			}
-			if refusal != nil {
-				return gate.Block(refusal.Reason, "%s", refusal.Message)
-			}
-			return gate.Pass()
-		},
-	})
+	p.Verdict = gate.StartUpgrade(gate.UpgradeInput{Upgrade: u, Others: upgrades, Inventory: inv, Catalog: cat})
+	if p.Verdict.Passed() && refusal != nil {
+		p.Verdict = gate.Block(refusal.Reason, "%s", refusal.Message)
+	}
 	if p.To.Version == "" {
 		p.To.Version = u.Spec.Version
 	}

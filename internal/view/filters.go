@@ -1,0 +1,54 @@
+package view
+
+import (
+	"time"
+
+	"meshlift.dev/meshlift/api/v1alpha1"
+)
+
+// EnvoyFilters lists the EnvoyFilters of the cluster with their acknowledgements.
+func EnvoyFilters(u *v1alpha1.ClusterUpgrade) []EnvoyFilter {
+	out := []EnvoyFilter{}
+	for _, f := range u.Status.EnvoyFilters {
+		e := EnvoyFilter{Namespace: f.Namespace, Name: f.Name, Hash: f.Hash, Owner: f.Owner}
+		for _, a := range u.Spec.EnvoyFilters {
+			if a.Namespace == f.Namespace && a.Name == f.Name && a.Hash == f.Hash {
+				e.Acknowledged, e.By, e.Note, e.At = true, a.By, a.Note, a.At.UTC().Format(time.RFC3339)
+			}
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// EnvoyFiltersText shows the list, and what to do about it.
+func EnvoyFiltersText(program string, u *v1alpha1.ClusterUpgrade, filters []EnvoyFilter, o Options) string {
+	p := newPage(o)
+	if len(filters) == 0 {
+		p.line("", "There are no EnvoyFilters: the check is complete.")
+		return p.String()
+	}
+	rows := [][]string{{"", "NAMESPACE", "NAME", "OWNER", "HASH", "CHECKED BY", "AT", "NOTE"}}
+	open := 0
+	for _, f := range filters {
+		glyph := o.Theme.Good("✓")
+		if !f.Acknowledged {
+			glyph = o.Theme.Warn("●")
+			open++
+		}
+		rows = append(rows, []string{glyph, f.Namespace, f.Name, dash(f.Owner), f.Hash, dash(f.By), dash(f.At), dash(f.Note)})
+	}
+	p.table("", rows)
+	p.blank()
+	if open == 0 {
+		p.line("", "Every EnvoyFilter is acknowledged for "+Path(u)+".")
+		return p.String()
+	}
+	verb := " have to be checked for "
+	if open == 1 {
+		verb = " has to be checked for "
+	}
+	p.line("", Count(open, "EnvoyFilter")+verb+Path(u)+".")
+	renderNext(p, []Next{{"check each with its owner, then record it", program + " envoyfilters ack NAMESPACE/NAME --note \"...\""}})
+	return p.String()
+}
