@@ -36,6 +36,7 @@ const (
 // Client is what one client pod has counted.
 type Client struct {
 	echo.Stats
+	Cluster  string  `json:"cluster"`
 	State    State   `json:"state"`
 	MTLS     float64 `json:"mtls"`     // share of the good calls with mutual TLS, 0..1
 	Duration string  `json:"duration"` // from its start to its last count
@@ -57,51 +58,88 @@ type Total struct {
 // Report is the whole picture at one moment.
 type Report struct {
 	Time    time.Time `json:"time"`
-	Clients []Client  `json:"clients"` // by start
+	Clients []Client  `json:"clients"` // by cluster and start
 	Total   Total     `json:"total"`
 }
 
 // Filter selects clients; the zero value selects all.
 type Filter struct {
-	Name      string // prefix of the pod's name, or the label app
+	Cluster   string
 	Namespace string
+	Name      string // prefix of the pod's name, or the label app
 }
 
-func (f Filter) accepts(s echo.Stats) bool {
-	return (f.Name == "" || s.App == f.Name || strings.HasPrefix(s.Pod, f.Name)) &&
+func (f Filter) accepts(cluster string, s echo.Stats) bool {
+	return (f.Cluster == "" || cluster == f.Cluster) &&
+		(f.Name == "" || s.App == f.Name || strings.HasPrefix(s.Pod, f.Name)) &&
 		(f.Namespace == "" || s.Namespace == f.Namespace)
 }
 
-// Collect reads the counts of all clients from a directory. A directory that does not exist yet has no clients.
-func Collect(dir string, filter Filter) (Report, error) {
-	return collect(dir, filter, time.Now())
+// Directories finds where the clients of a lab keep their counts, by cluster: run is the lab's state directory.
+func Directories(run string) (map[string]string, error) {
+	clusters, err := filepath.Glob(filepath.Join(run, "*", "kubelet"))
+	if err != nil {
+		return nil, fmt.Errorf("traffic: %w", err)
+	}
+	dirs := map[string]string{}
+	for _, kubelet := range clusters {
+		dirs[filepath.Base(filepath.Dir(kubelet))] = filepath.Join(kubelet, "hostpath", HostPath)
+	}
+	return dirs, nil
 }
 
-func collect(dir string, filter Filter, now time.Time) (Report, error) {
+// Collect reads the counts of all clients from a directory for each cluster. A directory that does not exist has no
+// clients, yet.
+func Collect(dirs map[string]string, filter Filter) (Report, error) {
+	return collect(dirs, filter, time.Now())
+}
+
+func collect(dirs map[string]string, filter Filter, now time.Time) (Report, error) {
 	report := Report{Time: now, Clients: []Client{}}
-	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
-	if err != nil {
-		return report, fmt.Errorf("traffic: %w", err)
-	}
-	for _, path := range paths {
-		s, err := echo.ReadStats(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+	for cluster, dir := range dirs {
+		all, err := read(dir)
 		if err != nil {
-			return report, fmt.Errorf("traffic: %w", err)
+			return report, fmt.Errorf("traffic of %s: %w", cluster, err)
 		}
-		if filter.accepts(s) {
-			report.Clients = append(report.Clients, newClient(s, now))
+		for _, s := range all {
+			if filter.accepts(cluster, s) {
+				report.Clients = append(report.Clients, newClient(cluster, s, now))
+			}
 		}
 	}
-	sort.Slice(report.Clients, func(i, j int) bool { return report.Clients[i].Started.Before(report.Clients[j].Started) })
+	sort.Slice(report.Clients, func(i, j int) bool {
+		a, b := &report.Clients[i], &report.Clients[j]
+		if a.Cluster != b.Cluster {
+			return a.Cluster < b.Cluster
+		}
+		return a.Started.Before(b.Started)
+	})
 	report.Total = sum(report.Clients)
 	return report, nil
 }
 
-func newClient(s echo.Stats, now time.Time) Client {
-	c := Client{Stats: s, State: Running, Duration: s.Updated.Sub(s.Started).Round(time.Second).String()}
+// read reads all files of a directory.
+func read(dir string) ([]echo.Stats, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	var all []echo.Stats
+	for _, path := range paths {
+		s, err := echo.ReadStats(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed since it was listed
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func newClient(cluster string, s echo.Stats, now time.Time) Client {
+	c := Client{Stats: s, Cluster: cluster, State: Running, Duration: s.Updated.Sub(s.Started).Round(time.Second).String()}
 	switch {
 	case s.Ended:
 		c.State = Ended
@@ -142,12 +180,12 @@ func sum(clients []Client) Total {
 // Table writes the report for people: a line per client, a total, and the reasons of failed calls.
 func (r Report) Table(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "CLIENT\tSTATE\tREVISION\tCALLS\tOK\tFAILED\tMTLS\tSERVED BY REVISION\tFOR")
+	fmt.Fprintln(t, "CLUSTER\tCLIENT\tSTATE\tREVISION\tCALLS\tOK\tFAILED\tMTLS\tSERVED BY REVISION\tFOR")
 	for _, c := range r.Clients {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", c.Namespace+"/"+c.Pod, c.State, dash(c.Revision),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", c.Cluster, c.Namespace+"/"+c.Pod, c.State, dash(c.Revision),
 			c.Calls, c.OK, c.Failed, percent(c.MTLS), dash(list(c.Revisions)), c.Duration)
 	}
-	fmt.Fprintf(t, "TOTAL\t\t\t%d\t%d\t%d\t%s\t%s\t\n", r.Total.Calls, r.Total.OK, r.Total.Failed, percent(r.Total.MTLS),
+	fmt.Fprintf(t, "TOTAL\t\t\t\t%d\t%d\t%d\t%s\t%s\t\n", r.Total.Calls, r.Total.OK, r.Total.Failed, percent(r.Total.MTLS),
 		dash(list(r.Total.Revisions)))
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("traffic: %w", err)

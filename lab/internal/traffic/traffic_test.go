@@ -23,8 +23,12 @@ func write(t *testing.T, dir string, s echo.Stats) {
 	}
 }
 
-func sample(t *testing.T, now time.Time) string {
-	dir := t.TempDir()
+func sample(t *testing.T, now time.Time) map[string]string {
+	run := t.TempDir()
+	dir := filepath.Join(run, "east", "kubelet", "hostpath", HostPath)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	write(t, dir, echo.Stats{
 		Identity: echo.Identity{Pod: "client-b", Namespace: "grpc", App: "client", Revision: "1-31"}, Started: now.Add(-time.Minute), Updated: now,
 		Calls: 60, OK: 60, Revisions: map[string]int64{"1-31": 60}, Auth: map[string]int64{"tls": 60},
@@ -35,7 +39,14 @@ func sample(t *testing.T, now time.Time) string {
 		Auth: map[string]int64{"plaintext": 40},
 	})
 	write(t, dir, echo.Stats{Identity: echo.Identity{Pod: "other", Namespace: "n2"}, Started: now, Updated: now.Add(-2 * lostAfter)})
-	return dir
+	dirs, err := Directories(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if dirs["east"] != dir || len(dirs) != 1 {
+		t.Fatalf("directories %v", dirs)
+	}
+	return dirs
 }
 
 func TestCollect(t *testing.T) {
@@ -67,12 +78,13 @@ func TestCollect(t *testing.T) {
 
 func TestFilter(t *testing.T) {
 	now := time.Now()
-	dir := sample(t, now)
+	dirs := sample(t, now)
 	for _, test := range []struct {
 		filter Filter
 		want   int
-	}{{Filter{}, 3}, {Filter{Name: "client"}, 2}, {Filter{Name: "client-a"}, 1}, {Filter{Namespace: "n2"}, 1}, {Filter{Name: "client", Namespace: "n2"}, 0}} {
-		r, err := collect(dir, test.filter, now)
+	}{{Filter{}, 3}, {Filter{Name: "client"}, 2}, {Filter{Name: "client-a"}, 1}, {Filter{Namespace: "n2"}, 1}, {Filter{Name: "client", Namespace: "n2"}, 0},
+		{Filter{Cluster: "east"}, 3}, {Filter{Cluster: "west"}, 0}} {
+		r, err := collect(dirs, test.filter, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +95,7 @@ func TestFilter(t *testing.T) {
 }
 
 func TestCollectWithoutClients(t *testing.T) {
-	r, err := Collect(filepath.Join(t.TempDir(), "never"), Filter{})
+	r, err := Collect(map[string]string{"east": filepath.Join(t.TempDir(), "never")}, Filter{})
 	if err != nil || len(r.Clients) != 0 {
 		t.Errorf("got %+v, %v", r, err)
 	}
@@ -98,7 +110,7 @@ func TestCollectRefusesBrokenFile(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "x.json"), []byte("{"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Collect(dir, Filter{}); err == nil {
+	if _, err := Collect(map[string]string{"east": dir}, Filter{}); err == nil {
 		t.Error("accepted a broken file")
 	}
 }
