@@ -75,7 +75,7 @@ func TestContainerWorld(t *testing.T) {
 	p, output := start(t, `
 echo $A $$ $(hostname 2>/dev/null || cat /proc/sys/kernel/hostname)
 tool here; /bin/tool2 there; cat /etc/hosts; ls /proc | grep -c '^[0-9]'; pwd
-echo x > /data/x; mkdir /data/inner/y; touch /ro/x 2>/dev/null || echo ro; touch /usr/x 2>/dev/null || echo usr-ro
+echo x > /data/x; mkdir /data/inner/y; touch /ro/x 2>/dev/null || echo ro; touch /usr/share/x 2>/dev/null || echo usr-ro
 ls / | grep -c work; test -c /dev/null && echo dev
 `, func(s *Spec) {
 		s.Texts = map[string]string{"/etc/hosts": "127.0.0.1 me\n"}

@@ -7,16 +7,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"sync"
 	"syscall"
 	"time"
 
-	"meshlift.dev/meshlift/lab/internal/osthread"
+	"meshlift.dev/meshlift/lab/internal/proc"
 )
-
-// spawner is the thread that is the parent of all containers: they die with it, so it must not be
-// one that the Go runtime may end.
-var spawner = sync.OnceValue(osthread.New)
 
 // Process is a running container.
 type Process struct {
@@ -73,10 +68,9 @@ func Start(executable string, spec Spec, netns, stdout, stderr *os.File) (*Proce
 	cmd.ExtraFiles = []*os.File{specRead, errWrite, netns}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS,
-		Pdeathsig:  syscall.SIGKILL,
 		Setsid:     true,
 	}
-	err = spawner().Do(cmd.Start)
+	err = proc.Start(cmd)
 	errWrite.Close()
 	if err != nil {
 		return nil, fmt.Errorf("start container shim: %w", err)

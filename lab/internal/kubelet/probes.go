@@ -1,0 +1,132 @@
+package kubelet
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"meshlift.dev/meshlift/lab/internal/container"
+)
+
+// failure is why a running container must be restarted, and how long it may take to end.
+type failure struct {
+	message string
+	grace   time.Duration
+}
+
+// supervise runs the container's postStart hook and its probes until ctx or the process ends. What
+// requires a restart goes to unhealthy.
+func (c *ctr) supervise(ctx context.Context, process *container.Process, unhealthy chan<- failure) {
+	spec := c.spec()
+	fail := func(probe *corev1.Probe, format string, args ...any) {
+		f := failure{message: fmt.Sprintf(format, args...), grace: c.p.gracePeriod()}
+		if probe != nil && probe.TerminationGracePeriodSeconds != nil {
+			f.grace = time.Duration(*probe.TerminationGracePeriodSeconds) * time.Second
+		}
+		select {
+		case unhealthy <- f:
+		default:
+		}
+	}
+	if spec.Lifecycle != nil && spec.Lifecycle.PostStart != nil {
+		if err := c.runHook(ctx, process, spec.Lifecycle.PostStart); err != nil {
+			if ctx.Err() == nil {
+				c.p.event(corev1.EventTypeWarning, "FailedPostStartHook", "PostStartHook failed: %v", err)
+				fail(nil, "failed its postStart hook")
+			}
+			return
+		}
+	}
+	if spec.StartupProbe != nil && !c.awaitStartup(ctx, process, spec.StartupProbe) {
+		if ctx.Err() == nil {
+			fail(spec.StartupProbe, "failed startup probe, will be restarted")
+		}
+		return
+	}
+	c.setUp(spec.ReadinessProbe == nil)
+	var probes sync.WaitGroup
+	if spec.ReadinessProbe != nil {
+		probes.Go(func() {
+			c.repeat(ctx, process, spec.ReadinessProbe, "Readiness", func(healthy bool) bool {
+				c.setReady(healthy)
+				return true
+			})
+		})
+	}
+	if spec.LivenessProbe != nil {
+		probes.Go(func() {
+			c.repeat(ctx, process, spec.LivenessProbe, "Liveness", func(healthy bool) bool {
+				if !healthy {
+					fail(spec.LivenessProbe, "failed liveness probe, will be restarted")
+				}
+				return healthy
+			})
+		})
+	}
+	probes.Wait()
+}
+
+// awaitStartup returns whether the startup probe has succeeded.
+func (c *ctr) awaitStartup(ctx context.Context, process *container.Process, probe *corev1.Probe) bool {
+	started := false
+	c.repeat(ctx, process, probe, "Startup", func(healthy bool) bool {
+		started = healthy
+		return false
+	})
+	return started
+}
+
+// repeat runs a probe periodically. Whenever as many probes in a row as the thresholds say agree,
+// it reports the result; it ends when report returns false, or with ctx or the process.
+func (c *ctr) repeat(ctx context.Context, process *container.Process, probe *corev1.Probe, kind string, report func(healthy bool) bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-process.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	sleep(ctx, time.Duration(probe.InitialDelaySeconds)*time.Second)
+	period := time.NewTicker(max(time.Duration(probe.PeriodSeconds)*time.Second, time.Second))
+	defer period.Stop()
+	var streak thresholds
+	for ctx.Err() == nil {
+		err := c.runProbe(ctx, process, probe)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			c.p.event(corev1.EventTypeWarning, "Unhealthy", "%s probe failed: %v", kind, err)
+		}
+		if streak.add(err == nil, probe) && !report(err == nil) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-period.C:
+		}
+	}
+}
+
+// thresholds counts equal results in a row.
+type thresholds struct {
+	healthy bool
+	count   int32
+}
+
+// add counts a result and returns whether its threshold is reached.
+func (t *thresholds) add(healthy bool, probe *corev1.Probe) bool {
+	if t.healthy != healthy {
+		t.healthy, t.count = healthy, 0
+	}
+	t.count++
+	if healthy {
+		return t.count >= max(probe.SuccessThreshold, 1)
+	}
+	return t.count >= max(probe.FailureThreshold, 1)
+}
