@@ -17,6 +17,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 )
 
@@ -26,7 +27,7 @@ var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 func serve(t *testing.T, id Identity, address string) (string, func()) {
 	t.Helper()
 	var serving atomic.Bool
-	s, err := newServer(false, &serving, quiet)
+	s, err := newServer(false, &serving, &connections{}, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +93,23 @@ func until(t *testing.T, f func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatal("timed out")
 		}
+	}
+}
+
+func TestDrainWaitsForClients(t *testing.T) {
+	d := drain{min: 20 * time.Millisecond, max: 500 * time.Millisecond}
+	var c connections
+	if took := d.wait(&c); took < d.min || took >= d.max {
+		t.Errorf("without clients: %v", took)
+	}
+	c.HandleConn(t.Context(), &stats.ConnBegin{})
+	time.AfterFunc(100*time.Millisecond, func() { c.HandleConn(context.Background(), &stats.ConnEnd{}) })
+	if took := d.wait(&c); took < 100*time.Millisecond || took >= d.max {
+		t.Errorf("with a client that leaves: %v", took)
+	}
+	c.HandleConn(t.Context(), &stats.ConnBegin{})
+	if took := d.wait(&c); took < d.max {
+		t.Errorf("with a client that stays: %v", took)
 	}
 }
 

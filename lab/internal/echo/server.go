@@ -14,7 +14,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	xdscreds "google.golang.org/grpc/credentials/xds"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -41,8 +40,8 @@ const (
 type serverOptions struct {
 	listen string        // gRPC
 	http   string        // readiness
-	drain  time.Duration // time for the endpoint's removal to reach the clients, during which calls are served as before
-	grace  time.Duration // time for calls in flight to end after that
+	drain  drain
+	grace  time.Duration // time for calls in flight to end after the drain
 }
 
 func parseServer(args []string) (serverOptions, error) {
@@ -50,8 +49,9 @@ func parseServer(args []string) (serverOptions, error) {
 	f := flag.NewFlagSet("echo server", flag.ContinueOnError)
 	f.StringVar(&o.listen, "listen", ":7070", "address of the gRPC service")
 	f.StringVar(&o.http, "http", ":8080", "address of /ready")
-	f.DurationVar(&o.drain, "drain", 3*time.Second, "keep serving for so long after SIGTERM")
-	f.DurationVar(&o.grace, "grace", 5*time.Second, "then wait for calls in flight at most so long")
+	f.DurationVar(&o.drain.min, "drain", 3*time.Second, "keep serving for so long after SIGTERM")
+	f.DurationVar(&o.drain.max, "drain-max", 20*time.Second, "and until no client is connected, at most so long")
+	f.DurationVar(&o.grace, "grace", 5*time.Second, "then wait for calls in flight, at most so long")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -87,23 +87,20 @@ type grpcServer interface {
 
 // newServer makes a server whose configuration and certificates come from the mesh, or a plain one. serving is kept
 // true while the server accepts connections.
-func newServer(mesh bool, serving *atomic.Bool, log *slog.Logger) (grpcServer, error) {
+func newServer(mesh bool, serving *atomic.Bool, clients *connections, log *slog.Logger) (grpcServer, error) {
 	if !mesh {
 		serving.Store(true)
-		return grpc.NewServer(), nil
+		return grpc.NewServer(grpc.StatsHandler(clients)), nil
 	}
 	creds, err := xdscreds.NewServerCredentials(xdscreds.ServerOptions{FallbackCreds: insecure.NewCredentials()})
 	if err != nil {
 		return nil, fmt.Errorf("xDS credentials: %w", err)
 	}
-	return newXDSServer(creds, serving, log)
-}
-
-func newXDSServer(creds credentials.TransportCredentials, serving *atomic.Bool, log *slog.Logger) (grpcServer, error) {
-	s, err := xds.NewGRPCServer(grpc.Creds(creds), xds.ServingModeCallback(func(a net.Addr, m xds.ServingModeChangeArgs) {
+	changed := func(a net.Addr, m xds.ServingModeChangeArgs) {
 		log.Info("serving mode", "address", a.String(), "mode", m.Mode.String(), "error", m.Err)
 		serving.Store(m.Mode == connectivity.ServingModeServing)
-	}))
+	}
+	s, err := xds.NewGRPCServer(grpc.Creds(creds), grpc.StatsHandler(clients), xds.ServingModeCallback(changed))
 	if err != nil {
 		return nil, fmt.Errorf("xDS server: %w", err)
 	}
@@ -122,7 +119,8 @@ func runServer(ctx context.Context, args []string) error {
 		return err
 	}
 	var serving, draining atomic.Bool
-	s, err := newServer(id.Mesh, &serving, log)
+	var clients connections
+	s, err := newServer(id.Mesh, &serving, &clients, log)
 	if err != nil {
 		return err
 	}
@@ -149,8 +147,9 @@ func runServer(ctx context.Context, args []string) error {
 	case <-ctx.Done():
 	}
 	draining.Store(true)
-	log.Info("draining", "for", o.drain)
-	time.Sleep(o.drain)
+	log.Info("draining", "connections", clients.open.Load())
+	took := o.drain.wait(&clients)
+	log.Info("drained", "took", took, "connections", clients.open.Load())
 	stopServer(s, o.grace, log)
 	return nil
 }
