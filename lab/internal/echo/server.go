@@ -38,8 +38,8 @@ const (
 
 // serverOptions are the flags of the server.
 type serverOptions struct {
-	listen string        // gRPC
-	http   string        // readiness
+	listen string // gRPC
+	http   string // readiness
 	drain  drain
 	grace  time.Duration // time for calls in flight to end after the drain
 }
