@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"meshlift.dev/meshlift/lab/internal/layout"
@@ -19,6 +21,7 @@ type Builder struct {
 	Source string    // directory of lab/go.mod
 	Out    io.Writer // progress
 	Force  bool      // build what is up to date too
+	Only   []string  // names, or beginnings of names, of what to build; everything when empty
 }
 
 // step is one thing to build.
@@ -39,7 +42,10 @@ func (b *Builder) Build(ctx context.Context) error {
 			return fmt.Errorf("create .lab: %w", err)
 		}
 	}
-	steps := b.steps()
+	steps := b.selected()
+	if len(steps) == 0 {
+		return fmt.Errorf("nothing to build is called %s", strings.Join(b.Only, ", "))
+	}
 	built := 0
 	for i, s := range steps {
 		p := newProgress(b.Out, fmt.Sprintf("[%d/%d] %s", i+1, len(steps), s.name))
@@ -57,6 +63,17 @@ func (b *Builder) Build(ctx context.Context) error {
 	}
 	_, err := fmt.Fprintf(b.Out, "%d of %d built in %s into %s\n", built, len(steps), time.Since(start).Round(time.Second), b.Dir)
 	return err
+}
+
+// selected returns the steps that were asked for.
+func (b *Builder) selected() []step {
+	var chosen []step
+	for _, s := range b.steps() {
+		if len(b.Only) == 0 || slices.ContainsFunc(b.Only, func(name string) bool { return strings.HasPrefix(s.name, name) }) {
+			chosen = append(chosen, s)
+		}
+	}
+	return chosen
 }
 
 // bring brings one step up to date and says whether there was something to do.

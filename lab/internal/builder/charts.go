@@ -83,7 +83,7 @@ func stampChart(content []byte, version string) []byte {
 
 func stampValues(content []byte, version string) []byte {
 	content = imageTag.ReplaceAll(content, []byte("${1} "+version))
-	return imageHub.ReplaceAll(content, []byte("${1} "+istioHub))
+	return imageHub.ReplaceAll(content, []byte("${1} "+IstioHub))
 }
 
 // compatibilityDefault is appended to the istiod chart's values. It is read from the root of the values, before the

@@ -16,22 +16,30 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"meshlift.dev/meshlift/lab/internal/controlplane"
 )
 
 // Istio is built twice from one source. The charts of the older version have its compatibility settings as defaults,
 // so that the two versions configure proxies differently, as real ones do.
 const (
-	istioModule  = "istio.io/istio"
-	istioCommit  = "eed52ebb66ad"
-	NewerIstio   = "1.31.0"
-	OlderIstio   = "1.30.0"
-	istioHub     = "docker.io/istio"
-	kubeVersion  = "v1.37.2"
-	kwokVersion  = "0.8.0"
-	gatewayAPI   = "sigs.k8s.io/gateway-api"
-	gracePeriod  = 5 * time.Second
-	noCommit     = "0000000000000000000000000000000000000000"
-	anyBuildDate = "2026-01-01T00:00:00Z"
+	// NewerIstio is the version of Istio that the source is.
+	NewerIstio = "1.31.0"
+	// OlderIstio is the version that the same source pretends to be.
+	OlderIstio = "1.30.0"
+	// IstioHub is the registry of Istio's images.
+	IstioHub = "docker.io/istio"
+
+	olderCompatibility = "1.30"
+	istioModule        = "istio.io/istio"
+	istioCommit        = "eed52ebb66ad"
+	gatewayAPI         = "sigs.k8s.io/gateway-api"
+	kwokVersion        = "0.8.0"
+	noCommit           = "0000000000000000000000000000000000000000"
+	anyBuildDate       = "2026-01-01T00:00:00Z"
+
+	// gracePeriod is how long the go command may take to end when interrupted.
+	gracePeriod = 5 * time.Second
 )
 
 func (b *Builder) steps() []step {
@@ -47,7 +55,7 @@ func (b *Builder) steps() []step {
 		b.goBuild(binary(OlderIstio, "pilot-discovery"), istio, discovery, istioFlags(OlderIstio), true),
 		b.goBuild(binary(OlderIstio, "pilot-agent"), istio, agent, istioFlags(OlderIstio), true),
 		b.charts(istio, NewerIstio, ""),
-		b.charts(istio, OlderIstio, "1.30"),
+		b.charts(istio, OlderIstio, olderCompatibility),
 		b.gatewayCRDs(istio),
 	}
 }
@@ -56,10 +64,10 @@ func (b *Builder) steps() []step {
 func kubeFlags() string {
 	var flags strings.Builder
 	for _, p := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
-		major, minor, _ := strings.Cut(strings.TrimPrefix(kubeVersion, "v"), ".")
+		major, minor, _ := strings.Cut(strings.TrimPrefix(controlplane.KubeVersion, "v"), ".")
 		minor, _, _ = strings.Cut(minor, ".")
 		fmt.Fprintf(&flags, " -X %[1]s.gitVersion=%[2]s -X %[1]s.gitMajor=%[3]s -X %[1]s.gitMinor=%[4]s -X %[1]s.gitCommit=%[5]s -X %[1]s.gitTreeState=clean -X %[1]s.buildDate=%[6]s",
-			p, kubeVersion, major, minor, noCommit, anyBuildDate)
+			p, controlplane.KubeVersion, major, minor, noCommit, anyBuildDate)
 	}
 	return flags.String() + " -X sigs.k8s.io/kwok/pkg/consts.Version=" + kwokVersion
 }
@@ -67,7 +75,7 @@ func kubeFlags() string {
 func istioFlags(version string) string {
 	const p = istioModule + "/pkg/version"
 	return fmt.Sprintf(" -X %[1]s.buildVersion=%[2]s -X %[1]s.buildGitRevision=%[3]s -X %[1]s.buildStatus=Clean -X %[1]s.buildTag=%[2]s -X %[1]s.buildHub=%[4]s",
-		p, version, istioCommit, istioHub)
+		p, version, istioCommit, IstioHub)
 }
 
 // goBuild is the step that builds a main package of the module in dir as .lab/bin/<name>.

@@ -43,6 +43,8 @@ type Target struct {
 	REST       *rest.Config
 	Kubeconfig string // for Helm
 	Log        *slog.Logger
+	// Report tells the user about progress.
+	Report func(what string)
 	// Chart loads a chart of an Istio version.
 	Chart func(name, version string) (*chartv2.Chart, error)
 }
@@ -79,8 +81,18 @@ func Install(ctx context.Context, t Target, mesh Mesh, s Selection) error {
 		if err := awaitInjection(ctx, kube, mesh); err != nil {
 			return fmt.Errorf("Istio %s in %s: %w", mesh.Version, t.Name, err)
 		}
-		t.Log.Info("Istio is up", "version", mesh.Version, "revision", mesh.Revision)
+		t.Report(fmt.Sprintf("Istio %s is up as revision %s", mesh.Version, orDefault(mesh.Revision)))
 	}
+	if err := installWorkloads(ctx, t, client, mesh, s); err != nil {
+		return fmt.Errorf("workloads of %s: %w", t.Name, err)
+	}
+	if err := awaitAvailable(ctx, kube); err != nil {
+		return fmt.Errorf("workloads of %s: %w", t.Name, err)
+	}
+	return nil
+}
+
+func installWorkloads(ctx context.Context, t Target, client *apply.Client, mesh Mesh, s Selection) error {
 	group, ctx := errgroup.WithContext(ctx)
 	if s.Bookinfo {
 		group.Go(func() error { return applyTemplate(ctx, client, "bookinfo.yaml", values{Label: mesh.Label()}) })
@@ -97,13 +109,7 @@ func Install(ctx context.Context, t Target, mesh Mesh, s Selection) error {
 	if s.Scale > 0 {
 		group.Go(func() error { return applyScale(ctx, client, mesh, s.Scale) })
 	}
-	if err := group.Wait(); err != nil {
-		return fmt.Errorf("workloads of %s: %w", t.Name, err)
-	}
-	if err := awaitAvailable(ctx, kube); err != nil {
-		return fmt.Errorf("workloads of %s: %w", t.Name, err)
-	}
-	return nil
+	return group.Wait()
 }
 
 // values are what the manifests depend on.
