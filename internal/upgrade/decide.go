@@ -32,6 +32,19 @@ const (
 	Uninstall Action = "Uninstall"
 )
 
+// Step is the condition that the action works for.
+func (a Action) Step() string {
+	switch a {
+	case Nothing:
+		return ""
+	case Install:
+		return v1alpha1.ConditionControlPlaneReady
+	case Handover:
+		return v1alpha1.ConditionDataPlanesMoved
+	}
+	return v1alpha1.ConditionDecommissioned
+}
+
 // ControlPlaneFacts is what the verification of the new istiod found.
 type ControlPlaneFacts struct {
 	Ready bool
@@ -180,11 +193,11 @@ func (d *decision) controlPlane() Step {
 	if d.in.Spec.Paused {
 		return unmet(v1alpha1.ReasonPaused, "the upgrade is paused before istiod %s is ready: resume it with \"meshlift upgrade resume\"", s.To.Revision)
 	}
-	d.out.Action = Install
 	if s.ControlPlane.Failed != "" {
-		d.out.Again = later
+		d.out.Again = 0
 		return unmet(v1alpha1.ReasonInstallFailed, "%s", s.ControlPlane.Failed)
 	}
+	d.out.Action = Install
 	return unmet(v1alpha1.ReasonInProgress, "istiod %s is being installed: %s", s.To.Revision, orStarting(s.ControlPlane.Message))
 }
 
