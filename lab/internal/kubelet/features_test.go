@@ -120,13 +120,13 @@ func testSidecars(c *testCluster) {
 func testProbes(c *testCluster) {
 	p := simplePod("probed")
 	app := &p.Spec.Containers[0]
-	app.Command = []string{"sh", "-c", "echo one; touch /tmp/live; trap 'cat /tmp/hooks; exit 0' TERM; while :; do sleep 0.1; done"}
+	app.Command = []string{"sh", "-c", "trap 'cat /tmp/hooks; exit 0' TERM; echo one; touch /tmp/live; while :; do sleep 0.1; done"}
 	app.Lifecycle = &corev1.Lifecycle{
 		PostStart: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"sh", "-c", "echo post >> /tmp/hooks"}}},
 		PreStop:   &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"sh", "-c", "echo pre >> /tmp/hooks"}}},
 	}
 	app.ReadinessProbe = nil
-	app.LivenessProbe = &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 1, ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"test", "-e", "/tmp/live"}}}}
+	app.LivenessProbe = &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 2, ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"test", "-e", "/tmp/live"}}}}
 	c.create(p)
 	c.awaitPod("probed", "is ready", ready)
 	_, err := c.kubectl("", "exec", "probed", "--", "rm", "/tmp/live")

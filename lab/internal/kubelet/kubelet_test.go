@@ -128,13 +128,17 @@ func testStreams(c *testCluster) {
 	_ = forward.Wait() // killed
 	// follow ends when the pod does
 	follow := exec.CommandContext(c.t.Context(), c.kube, "kubectl", "--kubeconfig", c.config, "logs", "-f", "client")
-	var text strings.Builder
-	follow.Stdout = &text
+	lines, err := follow.StdoutPipe()
+	check(c.t, err)
 	check(c.t, follow.Start())
+	n, err = lines.Read(buffer) // it follows now
+	check(c.t, err)
 	check(c.t, c.client.CoreV1().Pods("default").Delete(c.t.Context(), "client", metav1.DeleteOptions{}))
+	text, err := io.ReadAll(lines)
+	check(c.t, err)
 	check(c.t, follow.Wait())
-	if !strings.Contains(text.String(), "got SIGTERM") {
-		c.t.Errorf("followed log: %q", text.String())
+	if !strings.Contains(string(text), "got SIGTERM") {
+		c.t.Errorf("followed log: %q", string(buffer[:n])+string(text))
 	}
 }
 
