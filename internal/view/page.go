@@ -66,7 +66,9 @@ func (p *page) line(prefix, text string) {
 	}
 }
 
-func (p *page) linef(prefix, format string, args ...any) { p.line(prefix, fmt.Sprintf(format, args...)) }
+func (p *page) linef(prefix, format string, args ...any) {
+	p.line(prefix, fmt.Sprintf(format, args...))
+}
 
 func (p *page) blank() { p.b.WriteString("\n") }
 
@@ -121,4 +123,11 @@ func (o Options) Clip(line string) string {
 		return line
 	}
 	return ansi.Truncate(line, o.Width, "…")
+}
+
+// Wrapped is one text with a prefix, wrapped with a hanging indent.
+func Wrapped(prefix, text string, o Options) string {
+	p := newPage(o)
+	p.line(prefix, text)
+	return p.String()
 }

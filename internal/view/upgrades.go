@@ -90,3 +90,32 @@ func (c Confirmation) Render(o Options) string {
 	p.line("  Way back      ", "until the first data plane has moved, deleting the upgrade removes the new istiod again")
 	return p.String()
 }
+
+// RolloutsText lists rollouts, one in a row.
+func RolloutsText(all []v1alpha1.DataPlaneRollout, now time.Time, o Options) string {
+	p := newPage(o)
+	if len(all) == 0 {
+		p.line("", "There are no rollouts.")
+		return p.String()
+	}
+	rows := [][]string{{"NAME", "UPGRADE", "DIRECTION", "STATE", "AGE", "PROGRESS"}}
+	for n := range all {
+		r := &all[n]
+		state := "running"
+		switch {
+		case Complete(r) && r.Spec.Stopped:
+			state = "stopped"
+		case Complete(r):
+			state = "complete"
+		case Waits(r):
+			state = "waits for you"
+		case r.Spec.Paused:
+			state = "paused"
+		}
+		rows = append(rows, []string{
+			r.Name, r.Spec.Upgrade, string(r.Spec.Direction), state, duration.HumanDuration(now.Sub(r.CreationTimestamp.Time)), dash(r.Status.Progress),
+		})
+	}
+	p.table("", rows)
+	return p.String()
+}
