@@ -14,8 +14,8 @@ const (
 	maxUseExamples = 5
 )
 
-// Uses says for every revision who uses it and why: what points to it (tags, the default validator), what asks for it
-// (labels of namespaces, pods and Gateways), and what runs with it (live pods). A revision that nobody uses is missing.
+// Uses says for every revision who uses it and why: what points to it (tags, the default validator), what runs with it
+// (live pods), and what asks for it (labels of namespaces, pods and Gateways). A revision that nobody uses is missing.
 // A name in a label that is neither a revision nor a tag uses nothing.
 //
 // The order of the reasons is fixed, the examples are sorted, and both are bounded; the counts are complete.
@@ -31,9 +31,9 @@ func Uses(inv *Inventory) map[string][]v1alpha1.RevisionUse {
 			u.add(v.Revision, "validates configuration that names no revision", v.Name)
 		}
 	}
+	u.live(inv) // before the labels, of which there may be more kinds than the bound
 	u.namespaces(inv)
 	u.wishes(inv)
-	u.live(inv)
 	return u.finish()
 }
 
