@@ -86,6 +86,9 @@ func (n *Network) Close() error {
 func (n *Network) createBridge() error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = n.name
+	// Without an address of its own a bridge takes the lowest one of its ports: it would change when pods come and go,
+	// and the other pods would send their packets to the old one until they ask again, for up to a minute.
+	attrs.HardwareAddr = net.HardwareAddr{0x02, 'l', 'a', 'b', byte(n.index), 0x01}
 	err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs})
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("create: %w", err)
