@@ -37,6 +37,7 @@ func (c *ctr) pull(work context.Context) (container.Image, bool) {
 		message := fmt.Sprintf("the lab has no local program for image %q", ref)
 		c.p.event(corev1.EventTypeWarning, "Failed", "Failed to pull image %q: %s", ref, message)
 		c.setWaiting("ErrImagePull", message)
+		c.begin()
 		if sleep(work, time.Second); work.Err() == nil {
 			c.p.event(corev1.EventTypeNormal, "BackOff", "Back-off pulling image %q", ref)
 			c.setWaiting("ImagePullBackOff", "Back-off pulling image: "+message)
@@ -58,6 +59,7 @@ func (c *ctr) plan(work context.Context, image container.Image) (*plan, bool) {
 			return plan, true
 		}
 		c.setWaiting("CreateContainerConfigError", err.Error())
+		c.begin()
 		c.p.event(corev1.EventTypeWarning, "Failed", "Error: %v", err)
 		if sleep(work, time.Second); work.Err() != nil {
 			return nil, false

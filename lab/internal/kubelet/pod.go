@@ -249,6 +249,10 @@ func (p *pod) runContainers(ctx, work context.Context) {
 	for _, c := range p.containers {
 		if c.kind == appContainer {
 			apps.Go(func() { c.keepRunning(ctx, work) })
+			select { // one after the other, each after its predecessor's postStart hook: injected proxies rely on it
+			case <-c.begun:
+			case <-work.Done():
+			}
 		}
 	}
 	p.limitRunTime(ctx, work)

@@ -32,7 +32,9 @@ func (c *ctr) supervise(ctx context.Context, process *container.Process, unhealt
 		}
 	}
 	if spec.Lifecycle != nil && spec.Lifecycle.PostStart != nil {
-		if err := c.runHook(ctx, process, spec.Lifecycle.PostStart); err != nil {
+		err := c.runHook(ctx, process, spec.Lifecycle.PostStart)
+		c.begin()
+		if err != nil {
 			if ctx.Err() == nil {
 				c.p.event(corev1.EventTypeWarning, "FailedPostStartHook", "PostStartHook failed: %v", err)
 				fail(nil, "failed its postStart hook")
@@ -40,6 +42,8 @@ func (c *ctr) supervise(ctx context.Context, process *container.Process, unhealt
 			return
 		}
 	}
+	c.begin()
+	c.setTried()
 	if spec.StartupProbe != nil && !c.awaitStartup(ctx, process, spec.StartupProbe) {
 		if ctx.Err() == nil {
 			fail(spec.StartupProbe, "failed startup probe, will be restarted")
