@@ -16,6 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"meshlift.dev/meshlift/internal/cli/env"
+	"meshlift.dev/meshlift/internal/cli/install"
+	"meshlift.dev/meshlift/internal/helm"
 	"meshlift.dev/meshlift/internal/mesh"
 	"meshlift.dev/meshlift/internal/observe"
 )
@@ -77,7 +79,9 @@ func terminal(in, out *os.File, environ []string) env.Terminal {
 }
 
 // kube connects to the cluster that the flags name; without a kubeconfig, in a pod, that is the pod's own cluster.
-type kube struct{ flags *genericclioptions.ConfigFlags }
+type kube struct {
+	flags *genericclioptions.ConfigFlags
+}
 
 func (k *kube) config() (*rest.Config, error) {
 	config, err := k.flags.ToRESTConfig()
@@ -145,6 +149,15 @@ func (k *kube) version() (string, error) {
 		return "", fmt.Errorf("read the version of the API server: %w", err)
 	}
 	return v.GitVersion, nil
+}
+
+// Releases connects Helm to the cluster that the flags name.
+func Releases(flags *genericclioptions.ConfigFlags) (install.Releases, error) {
+	config, err := (&kube{flags}).config()
+	if err != nil {
+		return nil, err
+	}
+	return helm.New(helm.Options{REST: config})
 }
 
 func (k *kube) inventory(ctx context.Context, c client.Client, istioNamespace string) (*mesh.Inventory, error) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -47,7 +48,7 @@ func New(e *env.Env, flags *genericclioptions.ConfigFlags, more ...*cobra.Comman
 	root.SetOut(e.Out)
 	root.SetErr(e.ErrOut)
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddGroup(&cobra.Group{ID: "see", Title: "See:"}, &cobra.Group{ID: "do", Title: "Upgrade:"}, &cobra.Group{ID: "run", Title: "Operate:"})
+	root.AddGroup(&cobra.Group{ID: "see", Title: "See:"}, &cobra.Group{ID: "do", Title: "Upgrade:"})
 	for _, c := range []*cobra.Command{status.NewCommand(e), plan.NewCommand(e)} {
 		add(root, "see", c)
 	}
@@ -56,6 +57,9 @@ func New(e *env.Env, flags *genericclioptions.ConfigFlags, more ...*cobra.Comman
 	}
 	for _, c := range more {
 		add(root, "run", c)
+	}
+	if len(more) > 0 {
+		root.AddGroup(&cobra.Group{ID: "run", Title: "Operate:"})
 	}
 	root.AddCommand(versioninfo.NewCommand(e), bfg(e))
 	if flags != nil {
@@ -114,6 +118,15 @@ func globalFlags(root *cobra.Command) *cobra.Command {
 	}
 }
 
+// Arguments are what the user typed. Kubectl calls kubectl_complete-meshlift to complete the arguments of its plugin
+// (https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/); a link of that name to the same binary is enough.
+func Arguments(argv []string) []string {
+	if strings.HasPrefix(filepath.Base(argv[0]), "kubectl_complete-") {
+		return append([]string{cobra.ShellCompRequestCmd}, argv[1:]...)
+	}
+	return argv[1:]
+}
+
 // Run executes the command, prints an error if there is one, and returns the exit code.
 func Run(ctx context.Context, root *cobra.Command, args []string, errOut io.Writer) int {
 	root.SetArgs(args)
@@ -124,7 +137,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, errOut io.Writ
 		// Cobra found fault with flags or arguments before any command ran.
 		err = exit.Usagef("%w", err)
 	}
-	if message := exit.Message(err); err != nil && message != "" {
+	if message := exit.Message(err); message != "" {
 		_, _ = fmt.Fprintln(errOut, message)
 	}
 	return exit.Code(err)

@@ -63,10 +63,20 @@ func moves(before, after *v1alpha1.DataPlaneRollout) []string {
 	listed := int(after.Status.Counts.Moving) == len(after.Status.Moving)
 	for _, m := range before.Status.Moving {
 		if _, gone := old[Name(m.WorkloadReference)]; gone && listed && !hasFailure(after.Status.Failures, m.WorkloadReference) {
-			out = append(out, "moved: "+Name(m.WorkloadReference))
+			out = append(out, ended(after, m.WorkloadReference)+": "+Name(m.WorkloadReference))
 		}
 	}
 	return out
+}
+
+// ended names the end of a move: a decision to move back ends where the workload came from.
+func ended(r *v1alpha1.DataPlaneRollout, w v1alpha1.WorkloadReference) string {
+	for _, d := range r.Spec.Decisions {
+		if d.WorkloadReference == w && d.Action == v1alpha1.MoveBack {
+			return "moved back"
+		}
+	}
+	return "moved"
 }
 
 // conditionChange reports that the rollout waits for something, or goes on.

@@ -184,7 +184,7 @@ func (s Status) revisions(p *page) {
 		for n, u := range r.Uses {
 			if n == 0 {
 				p.blank()
-				p.linef("", "Used by: revision %s", r.Name)
+				p.linef("", "Revision %s is used by:", r.Name)
 			}
 			p.line("  ", fmt.Sprintf("%s: %s", u.Why, examples(u)))
 		}

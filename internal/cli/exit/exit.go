@@ -90,6 +90,9 @@ func Code(err error) int {
 // Message is what to print for an error; "" for nothing.
 func Message(err error) string {
 	var e *Error
+	if err == nil {
+		return ""
+	}
 	if errors.As(err, &e) {
 		if e.Err == nil {
 			return ""
