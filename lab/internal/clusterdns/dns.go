@@ -53,6 +53,7 @@ func Run(ctx context.Context, cfg *rest.Config, listen netip.AddrPort, log *slog
 	factory.StartWithContext(ctx)
 	defer factory.Shutdown()
 	defer cancel()
+	factory.WaitForCacheSyncWithContext(ctx)
 	return serve(ctx, listen, &handler{zone: zone, log: log})
 }
 

@@ -41,7 +41,6 @@ type ctr struct {
 	kind  containerKind
 	index int           // in its list of the pod's spec
 	up    chan struct{} // closed when it has started for the first time
-	tried chan struct{} // closed when its first start is over, with its postStart hook, whatever the outcome
 	upped sync.Once
 	begun chan struct{} // closed when its first start has succeeded, with its postStart hook, or has failed
 	begin func()        // closes begun
@@ -60,7 +59,7 @@ type ctr struct {
 }
 
 func newContainer(p *pod, index int, init bool) *ctr {
-	c := &ctr{p: p, index: index, up: make(chan struct{}), tried: make(chan struct{}), quit: make(chan struct{}), begun: make(chan struct{})}
+	c := &ctr{p: p, index: index, up: make(chan struct{}), quit: make(chan struct{}), begun: make(chan struct{})}
 	c.begin = sync.OnceFunc(func() { close(c.begun) })
 	statuses := p.object.Status.ContainerStatuses
 	spec := p.object.Spec.Containers
@@ -94,13 +93,13 @@ func (c *ctr) spec() *corev1.Container {
 	return &object.Spec.InitContainers[c.index]
 }
 
+
 // giveUp stops the container for good.
 func (c *ctr) giveUp() { c.quits.Do(func() { close(c.quit) }) }
 
 // keepRunning runs the container as often as its restart policy says, until work ends. It returns
 // whether the container has ended with success.
 func (c *ctr) keepRunning(ctx, work context.Context) bool {
-	defer c.setTried()
 	work, cancel := context.WithCancel(work)
 	defer cancel()
 	go func() {

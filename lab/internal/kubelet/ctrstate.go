@@ -39,9 +39,6 @@ func (c *ctr) setUp(ready bool) {
 	c.upped.Do(func() { close(c.up) })
 }
 
-// setTried lets the pod's next container start.
-func (c *ctr) setTried() { c.attempt.Do(func() { close(c.tried) }) }
-
 func (c *ctr) setReady(ready bool) {
 	c.p.mu.Lock()
 	same := c.ready == ready

@@ -246,6 +246,7 @@ func (p *pod) runContainers(ctx, work context.Context) {
 		}
 	}
 	p.change(func() { p.initDone = true })
+	p.limitRunTime(work)
 	for _, c := range p.containers {
 		if c.kind == appContainer {
 			apps.Go(func() { c.keepRunning(ctx, work) })
@@ -255,7 +256,6 @@ func (p *pod) runContainers(ctx, work context.Context) {
 			}
 		}
 	}
-	p.limitRunTime(ctx, work)
 	apps.Wait()
 }
 
@@ -278,7 +278,7 @@ func (p *pod) runSidecar(ctx, work context.Context, c *ctr) (stop func()) {
 }
 
 // limitRunTime stops a pod that exceeds its activeDeadlineSeconds.
-func (p *pod) limitRunTime(ctx, work context.Context) {
+func (p *pod) limitRunTime(work context.Context) {
 	seconds := p.latest().Spec.ActiveDeadlineSeconds
 	if seconds == nil {
 		return

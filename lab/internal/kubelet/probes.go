@@ -11,6 +11,18 @@ import (
 	"meshlift.dev/meshlift/lab/internal/container"
 )
 
+// Kinds of probes, as events call them.
+const (
+	startup   = "Startup"
+	readiness = "Readiness"
+	liveness  = "Liveness"
+)
+
+// firstLook is how soon a startup or readiness probe that has not succeeded yet is tried again.
+// Such tries between the periods don't count as failures. A real kubelet has none of them: here
+// nobody should wait 15 seconds because a proxy was not ready at the first try.
+const firstLook = 50 * time.Millisecond
+
 // failure is why a running container must be restarted, and how long it may take to end.
 type failure struct {
 	message string
@@ -43,7 +55,6 @@ func (c *ctr) supervise(ctx context.Context, process *container.Process, unhealt
 		}
 	}
 	c.begin()
-	c.setTried()
 	if spec.StartupProbe != nil && !c.awaitStartup(ctx, process, spec.StartupProbe) {
 		if ctx.Err() == nil {
 			fail(spec.StartupProbe, "failed startup probe, will be restarted")
@@ -54,7 +65,7 @@ func (c *ctr) supervise(ctx context.Context, process *container.Process, unhealt
 	var probes sync.WaitGroup
 	if spec.ReadinessProbe != nil {
 		probes.Go(func() {
-			c.repeat(ctx, process, spec.ReadinessProbe, "Readiness", func(healthy bool) bool {
+			c.repeat(ctx, process, spec.ReadinessProbe, readiness, func(healthy bool) bool {
 				c.setReady(healthy)
 				return true
 			})
@@ -62,7 +73,7 @@ func (c *ctr) supervise(ctx context.Context, process *container.Process, unhealt
 	}
 	if spec.LivenessProbe != nil {
 		probes.Go(func() {
-			c.repeat(ctx, process, spec.LivenessProbe, "Liveness", func(healthy bool) bool {
+			c.repeat(ctx, process, spec.LivenessProbe, liveness, func(healthy bool) bool {
 				if !healthy {
 					fail(spec.LivenessProbe, "failed liveness probe, will be restarted")
 				}
@@ -76,7 +87,7 @@ func (c *ctr) supervise(ctx context.Context, process *container.Process, unhealt
 // awaitStartup returns whether the startup probe has succeeded.
 func (c *ctr) awaitStartup(ctx context.Context, process *container.Process, probe *corev1.Probe) bool {
 	started := false
-	c.repeat(ctx, process, probe, "Startup", func(healthy bool) bool {
+	c.repeat(ctx, process, probe, startup, func(healthy bool) bool {
 		started = healthy
 		return false
 	})
@@ -99,21 +110,41 @@ func (c *ctr) repeat(ctx context.Context, process *container.Process, probe *cor
 	period := time.NewTicker(max(time.Duration(probe.PeriodSeconds)*time.Second, time.Second))
 	defer period.Stop()
 	var streak thresholds
+	succeeded := kind == liveness
 	for ctx.Err() == nil {
 		err := c.runProbe(ctx, process, probe)
 		if ctx.Err() != nil {
 			return
 		}
+		succeeded = succeeded || err == nil
 		if err != nil {
 			c.p.event(corev1.EventTypeWarning, "Unhealthy", "%s probe failed: %v", kind, err)
 		}
 		if streak.add(err == nil, probe) && !report(err == nil) {
 			return
 		}
+		c.pause(ctx, process, probe, period.C, !succeeded)
+	}
+}
+
+// pause waits for the next period. If eager it looks meanwhile whether the probe succeeds, and then
+// returns at once.
+func (c *ctr) pause(ctx context.Context, process *container.Process, probe *corev1.Probe, period <-chan time.Time, eager bool) {
+	for delay := firstLook; eager; delay = min(2*delay, time.Second) {
 		select {
 		case <-ctx.Done():
-		case <-period.C:
+			return
+		case <-period:
+			return
+		case <-time.After(delay):
 		}
+		if c.runProbe(ctx, process, probe) == nil {
+			return
+		}
+	}
+	select {
+	case <-ctx.Done():
+	case <-period:
 	}
 }
 

@@ -8,6 +8,7 @@ package serviceproxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -210,6 +211,7 @@ func (p *proxy) syncAddresses(key string, s *service, want []netip.Addr) error {
 
 func (p *proxy) syncFrontends(ctx context.Context, s *service, want map[netip.AddrPort][]netip.AddrPort) error {
 	p.closeFrontends(s, func(at netip.AddrPort) bool { return len(want[at]) == 0 })
+	var errs []error
 	for at, endpoints := range want {
 		if len(endpoints) == 0 {
 			continue
@@ -220,11 +222,12 @@ func (p *proxy) syncFrontends(ctx context.Context, s *service, want map[netip.Ad
 		}
 		f, err := listen(ctx, at, endpoints, p.log)
 		if err != nil {
-			return err
+			errs = append(errs, err)
+			continue
 		}
 		s.frontends[at] = f
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (p *proxy) closeFrontends(s *service, which func(netip.AddrPort) bool) {
