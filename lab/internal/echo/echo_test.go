@@ -156,22 +156,30 @@ func TestFailuresAreBounded(t *testing.T) {
 func TestIdentityFromBootstrap(t *testing.T) {
 	t.Setenv("POD_NAME", "from-env")
 	full := `{"node":{"id":"sidecar~10.0.0.1~echo-1.grpc~grpc.svc.cluster.local","metadata":{"NAME":"echo-1","NAMESPACE":"grpc",
-		"ISTIO_VERSION":"1.31.0","LABELS":{"app":"echo","version":"v2"},"ANNOTATIONS":{"istio.io/rev":"1-31"}}}}`
+		"ISTIO_VERSION":"1.31.0","LABELS":{"app":"echo","version":"v2"},"ANNOTATIONS":{"istio.io/rev":"1-31"}}},
+		"certificate_providers":{"default":{"plugin_name":"file_watcher","config":{"certificate_file":"CERT"}}}}`
 	want := Identity{Pod: "echo-1", Namespace: "grpc", App: "echo", Version: "v2", Revision: "1-31", Proxy: "1.31.0", Mesh: true}
 	path := filepath.Join(t.TempDir(), "bootstrap.json")
+	full = strings.ReplaceAll(full, "CERT", path+".cert")
 	t.Setenv(bootstrapEnv, path)
 	go func() { // the agent is late
 		time.Sleep(2 * bootstrapPoll)
 		_ = os.WriteFile(path+".new", []byte(full), 0o644)
 		_ = os.Rename(path+".new", path)
+		time.Sleep(2 * bootstrapPoll)
+		_ = os.WriteFile(path+".cert", []byte("certificate"), 0o644)
 	}()
 	got, err := identify(t.Context())
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	got, err = fromBootstrap([]byte(`{"node":{"id":"sidecar~10.0.0.1~echo-1.grpc~grpc.svc.cluster.local"}}`))
-	if err != nil || got.Pod != "echo-1" || got.Namespace != "grpc" {
-		t.Errorf("from the node id: %+v, %v", got, err)
+	if _, err := os.Stat(path + ".cert"); err != nil {
+		t.Errorf("did not wait for the certificate: %v", err)
+	}
+	var b bootstrap
+	b.Node.ID = "sidecar~10.0.0.1~echo-1.grpc~grpc.svc.cluster.local"
+	if got := b.identity(); got.Pod != "echo-1" || got.Namespace != "grpc" {
+		t.Errorf("from the node id: %+v", got)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -39,40 +39,78 @@ type bootstrap struct {
 			Annotations map[string]string `json:"ANNOTATIONS"`
 		} `json:"metadata"`
 	} `json:"node"`
+	CertificateProviders map[string]struct {
+		Config struct {
+			Certificate string `json:"certificate_file"`
+			Key         string `json:"private_key_file"`
+			Roots       string `json:"ca_certificate_file"`
+		} `json:"config"`
+	} `json:"certificate_providers"`
 }
 
-// identify waits for the agent's bootstrap file, if there is to be one, and reads from it who this process is. The
-// container of the application may well start before the agent has written it.
+// files lists the certificates and keys that the agent writes.
+func (b *bootstrap) files() []string {
+	var list []string
+	for _, p := range b.CertificateProviders {
+		for _, f := range []string{p.Config.Certificate, p.Config.Key, p.Config.Roots} {
+			if f != "" {
+				list = append(list, f)
+			}
+		}
+	}
+	return list
+}
+
+// identify waits for what the agent writes, if there is an agent, and reads from it who this process is. The
+// application may well start before its agent is done, and gRPC must not: it reads the bootstrap file once, and looks
+// for certificates that were missing only after their refresh interval, a quarter of an hour.
 func identify(ctx context.Context) (Identity, error) {
 	path := os.Getenv(bootstrapEnv)
 	if path == "" {
 		return fromEnvironment(), nil
 	}
-	ticker := time.NewTicker(bootstrapPoll)
-	defer ticker.Stop()
-	for {
-		b, err := os.ReadFile(path)
-		if err == nil {
-			return fromBootstrap(b)
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return Identity{}, fmt.Errorf("xDS bootstrap: %w", err)
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return Identity{}, fmt.Errorf("stopped while waiting for the xDS bootstrap %s: %w", path, ctx.Err())
-		}
+	if err := awaitFile(ctx, path); err != nil {
+		return Identity{}, err
 	}
-}
-
-// fromBootstrap reads the node of a bootstrap file; variables of the environment fill gaps.
-func fromBootstrap(b []byte) (Identity, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Identity{}, fmt.Errorf("xDS bootstrap: %w", err)
+	}
 	var file bootstrap
 	if err := json.Unmarshal(b, &file); err != nil {
 		return Identity{}, fmt.Errorf("xDS bootstrap: %w", err)
 	}
-	m, id := file.Node.Metadata, fromEnvironment()
+	for _, f := range file.files() {
+		if err := awaitFile(ctx, f); err != nil {
+			return Identity{}, err
+		}
+	}
+	return file.identity(), nil
+}
+
+// awaitFile waits until a file exists and is not empty.
+func awaitFile(ctx context.Context, path string) error {
+	ticker := time.NewTicker(bootstrapPoll)
+	defer ticker.Stop()
+	for {
+		info, err := os.Stat(path)
+		if err == nil && info.Size() > 0 {
+			return nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("wait for the agent: %w", err)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return fmt.Errorf("stopped while waiting for %s: %w", path, ctx.Err())
+		}
+	}
+}
+
+// identity reads the node of a bootstrap file; variables of the environment fill gaps.
+func (b *bootstrap) identity() Identity {
+	m, id := b.Node.Metadata, fromEnvironment()
 	id.Mesh = true
 	id.Proxy = m.Version
 	id.Revision = m.Annotations["istio.io/rev"]
@@ -84,12 +122,12 @@ func fromBootstrap(b []byte) (Identity, error) {
 	}
 	if m.Name != "" {
 		id.Pod, id.Namespace = m.Name, m.Namespace
-	} else if parts := strings.Split(file.Node.ID, "~"); len(parts) == 4 {
+	} else if parts := strings.Split(b.Node.ID, "~"); len(parts) == 4 {
 		if name, namespace, ok := strings.Cut(parts[2], "."); ok {
 			id.Pod, id.Namespace = name, namespace
 		}
 	}
-	return id, nil
+	return id
 }
 
 func fromEnvironment() Identity {
