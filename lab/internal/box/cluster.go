@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"path/filepath"
 
+	"golang.org/x/sync/errgroup"
+
 	"meshlift.dev/meshlift/lab/internal/clusterdns"
 	"meshlift.dev/meshlift/lab/internal/controlplane"
 	"meshlift.dev/meshlift/lab/internal/kubelet"
@@ -57,9 +59,18 @@ func (c *cluster) start(ctx, setup context.Context) error {
 	if err := errors.Join(plane.WriteKubeconfig(state.Kubeconfig, state.Server), plane.WriteKubeconfig(state.Inside, plane.Addresses().Server())); err != nil {
 		return err
 	}
-	c.step("%s: control plane is healthy", c.name)
+	c.step("%s: API server is up", c.name)
 	c.keepParts(ctx, plane, network, log, dir)
-	return c.install(setup, plane, log)
+	group, setup := errgroup.WithContext(setup)
+	group.Go(func() error {
+		if err := plane.WaitHealthy(setup); err != nil {
+			return err
+		}
+		c.step("%s: control plane is healthy", c.name)
+		return nil
+	})
+	group.Go(func() error { return c.install(setup, plane, log) }) // much of it needs the API server only
+	return group.Wait()
 }
 
 // keepParts starts what makes a cluster of the control plane.
@@ -99,14 +110,10 @@ func (c *cluster) install(ctx context.Context, plane *controlplane.Cluster, log 
 	if mesh.Version == "" && selection == (workloads.Selection{}) {
 		return nil
 	}
-	err := workloads.Install(ctx, workloads.Target{
+	return workloads.Install(ctx, workloads.Target{
 		Name: c.name, REST: plane.REST(), Kubeconfig: c.state.Clusters[c.index].Inside, Log: log, Chart: c.charts.Load,
 		Report: func(what string) { c.step("%s: %s", c.name, what) },
 	}, mesh, selection)
-	if err != nil {
-		return err
-	}
-	return nil
 }
 
 func (s *supervisor) step(format string, args ...any) {

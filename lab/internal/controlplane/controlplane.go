@@ -6,7 +6,6 @@ package controlplane
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -54,15 +52,40 @@ type Cluster struct {
 	failed chan error
 }
 
-// Start starts the control plane and returns when its API server, controller manager and scheduler are healthy.
-// When it fails nothing is left running. The caller must Stop it.
+// Start starts the control plane and returns when its API server serves and has what must be there before the first
+// pod. The other components are coming up then: see WaitHealthy. When Start fails nothing is left running; otherwise the
+// caller must Stop the cluster.
 func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	c := &Cluster{cfg: cfg, addresses: AddressesOf(cfg.Index), failed: make(chan error, 8)}
+	if err := c.guard(ctx, c.start); err != nil {
+		c.Stop()
+		return nil, err
+	}
+	return c, nil
+}
+
+// WaitHealthy waits until the controller manager and the scheduler are healthy.
+func (c *Cluster) WaitHealthy(ctx context.Context) error {
+	return c.guard(ctx, func(ctx context.Context) error {
+		for _, part := range []struct {
+			name string
+			port uint16
+		}{{"kube-controller-manager", portController}, {"kube-scheduler", portScheduler}} {
+			if err := healthy(ctx, "https://"+c.addresses.at(part.port)+"/healthz"); err != nil {
+				return fmt.Errorf("%s: %w", part.name, err)
+			}
+		}
+		return nil
+	})
+}
+
+// guard calls f with a context that ends after startTimeout, or when a component dies: that is the reason then.
+func (c *Cluster) guard(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("not healthy within %s", startTimeout))
 	defer cancel()
 	ctx, abort := context.WithCancelCause(ctx)
 	defer abort(nil)
-	go func() { // a component that dies at once is the reason, not the timeout
+	go func() {
 		select {
 		case err := <-c.failed:
 			c.failed <- err
@@ -70,14 +93,14 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 		case <-ctx.Done():
 		}
 	}()
-	if err := c.start(ctx); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		c.Stop()
-		return nil, fmt.Errorf("control plane of %s: %w", cfg.Name, err)
+	err := f(ctx)
+	if err == nil {
+		return nil
 	}
-	return c, nil
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return fmt.Errorf("control plane of %s: %w", c.cfg.Name, err)
 }
 
 func (c *Cluster) start(ctx context.Context) error {
@@ -97,31 +120,16 @@ func (c *Cluster) start(ctx context.Context) error {
 	if err := healthy(ctx, a.Server()+"/readyz"); err != nil {
 		return fmt.Errorf("kube-apiserver: %w", err)
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return c.bootstrap(ctx) })
-	for _, part := range []struct {
-		name  string
-		flags []string
-		port  uint16
-	}{
-		{"kube-controller-manager", controllerFlags(a, dir), portController},
-		{"kube-scheduler", schedulerFlags(a, dir), portScheduler},
-		{"kwok", kwokFlags(a, dir), 0},
+	for name, flags := range map[string][]string{
+		"kube-controller-manager": controllerFlags(a, dir),
+		"kube-scheduler":          schedulerFlags(a, dir),
+		"kwok":                    kwokFlags(a, dir),
 	} {
-		if err := c.run(part.name, part.flags); err != nil {
-			return errors.Join(err, group.Wait())
+		if err := c.run(name, flags); err != nil {
+			return err
 		}
-		if part.port == 0 {
-			continue
-		}
-		group.Go(func() error {
-			if err := healthy(ctx, "https://"+a.at(part.port)+"/healthz"); err != nil {
-				return fmt.Errorf("%s: %w", part.name, err)
-			}
-			return nil
-		})
 	}
-	return group.Wait()
+	return c.bootstrap(ctx)
 }
 
 // prepare writes every file that the components need.

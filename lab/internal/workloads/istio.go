@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"helm.sh/helm/v4/pkg/action"
@@ -96,6 +97,7 @@ func namespace(name string, labels map[string]any) *unstructured.Unstructured {
 
 // install runs `helm install` without waiting for the release to become ready.
 func install(ctx context.Context, t Target, chart, version, release, ns string, v map[string]any) error {
+	start := time.Now()
 	c, err := t.Chart(chart, version)
 	if err != nil {
 		return err
@@ -119,5 +121,6 @@ func install(ctx context.Context, t Target, chart, version, release, ns string, 
 		}
 		return fmt.Errorf("release %s: %w", release, err)
 	}
+	t.Log.Info("installed by Helm", "release", release, "chart", chart, "version", version, "took", time.Since(start).Round(time.Millisecond))
 	return nil
 }
