@@ -86,7 +86,7 @@ func TestTwoReplicasAgreeOnOneCertificateThroughARenewal(t *testing.T) {
 		if string(one.Certificate[0]) != string(two.Certificate[0]) {
 			t.Fatal("the replicas serve different certificates")
 		}
-		if _, err := (fromPair(t, c)).leaf(name, clock.Now()); err != nil {
+		if _, err := fromPair(t, c).leaf(name, clock.Now()); err != nil {
 			t.Fatalf("the API server does not trust what is served: %v", err)
 		}
 		return one

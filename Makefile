@@ -1,0 +1,82 @@
+# Everything a contributor does. `make help` lists the targets.
+
+GO  ?= go
+BIN := bin
+LAB := .lab/bin
+# Packages of the product module, with the tests that need no cluster.
+UNIT := ./...
+# Product tests on the lab; the build tag keeps them out of `go test ./...`.
+LAB_TESTS   ?= ./test/...
+LAB_TIMEOUT ?= 45m
+
+export CGO_ENABLED = 0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this help.
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/meshlift, which is also kubectl-meshlift and asm-controller.
+	$(GO) build -o $(BIN)/meshlift ./cmd/meshlift
+	ln -sf meshlift $(BIN)/kubectl-meshlift
+	ln -sf meshlift $(BIN)/asm-controller
+
+.PHONY: lab
+lab: ## Build the lab: a Kubernetes control plane and two istiods from Go modules (long the first time, safe to interrupt).
+	cd lab && $(GO) build -o ../$(LAB)/lab ./cmd/lab
+	$(LAB)/lab build
+
+.PHONY: demo
+demo: build lab ## Upgrade Istio 1.30 to 1.31 in the lab, before your eyes; AUTO=1 asks nothing.
+	./demo/run $(if $(AUTO),--auto)
+
+.PHONY: test
+test: test-unit test-lab ## Run the unit tests of all modules, then the tests on the lab.
+
+.PHONY: test-unit
+test-unit: ## Run the unit tests of all modules.
+	$(GO) test $(UNIT)
+	cd lab && $(GO) test ./...
+
+.PHONY: test-lab
+test-lab: build lab ## Run the tests on the lab.
+	$(GO) test -tags lab -count 1 -timeout $(LAB_TIMEOUT) $(LAB_TESTS)
+
+.PHONY: lint
+lint: tools ## Run vet, gofumpt, staticcheck and govulncheck.
+	$(GO) vet ./... && cd lab && $(GO) vet ./...
+	@unformatted="$$($(LAB)/gofumpt -l api charts cmd internal lab $(wildcard test))"; \
+	if [ -n "$$unformatted" ]; then echo "gofumpt would change:"; echo "$$unformatted"; exit 1; fi
+	$(LAB)/staticcheck ./...
+	cd lab && ../$(LAB)/staticcheck ./...
+	.ci/vulnerabilities $(LAB)/govulncheck
+
+.PHONY: format
+format: tools ## Format the code as `make lint` wants it.
+	$(LAB)/gofumpt -w api charts cmd internal lab $(wildcard test)
+
+.PHONY: generate
+generate: tools ## Generate deepcopy functions and CRDs from api/.
+	$(LAB)/controller-gen object paths=./api/...
+	$(LAB)/controller-gen crd paths=./api/... output:crd:dir=charts/meshlift-agent/crds
+
+.PHONY: verify
+verify: generate ## Check that generated files and go.mod are up to date, and the import rules.
+	git diff --exit-code -- api charts/meshlift-agent/crds
+	$(GO) mod tidy -diff
+	cd lab && $(GO) mod tidy -diff
+	$(GO) test ./internal -run .
+
+.PHONY: tools
+tools: $(LAB)/.tools ## Build the linters and generators at the versions of tools/go.mod.
+$(LAB)/.tools: tools/go.mod tools/go.sum
+	@mkdir -p $(LAB)
+	cd tools && GOBIN=$(CURDIR)/$(LAB) $(GO) install tool
+	@touch $@
+
+.PHONY: clean
+clean: ## Stop the lab and delete what was built; the lab's binaries stay (delete .lab for those).
+	-test ! -x $(LAB)/lab || $(LAB)/lab down
+	rm -rf $(BIN) cover.out

@@ -1,0 +1,251 @@
+package install
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"meshlift.dev/meshlift/charts"
+	"meshlift.dev/meshlift/internal/cli/env"
+	"meshlift.dev/meshlift/internal/cli/exit"
+	"meshlift.dev/meshlift/internal/release"
+)
+
+// Names that people and the chart rely on.
+const (
+	// Release is the name of the Helm release.
+	Release = "meshlift"
+	// Namespace is where the agent is installed unless --namespace says otherwise.
+	Namespace = "cpaas-system"
+	// Deployment of the agent.
+	Deployment = "asm-controller"
+
+	chartName    = "meshlift-agent"
+	fieldManager = "meshlift-install"
+)
+
+// Releases installs and removes Helm releases; package helm implements it.
+type Releases interface {
+	Apply(ctx context.Context, s release.Spec) error
+	Render(ctx context.Context, s release.Spec) ([]*unstructured.Unstructured, error)
+	Release(ctx context.Context, namespace, name string) (*release.Release, error)
+	Uninstall(ctx context.Context, namespace, name string) error
+}
+
+type options struct {
+	env       *env.Env
+	releases  func() (Releases, error)
+	namespace string
+	image     string
+	set       []string
+	reset     bool
+	dryRun    bool
+	wait      bool
+	timeout   time.Duration
+}
+
+// NewCommand returns the command "install"; releases connects to the cluster that the flags name.
+func NewCommand(e *env.Env, releases func() (Releases, error)) *cobra.Command {
+	o := &options{env: e, releases: releases}
+	cmd := &cobra.Command{
+		Use:   "install",
+		Short: "Install or upgrade the agent in this cluster",
+		Long: `Install the agent in this cluster, or bring it to the version of this binary: first the kinds (CRDs, which Helm does not
+upgrade), then the chart that is built in. Nothing changes in the mesh. Values that were set before stay set.
+
+It needs the rights of a cluster administrator.
+
+` + exit.Help,
+		Example: strings.ReplaceAll(`  {} install
+
+  # From a private registry, with one replica
+  {} install --image registry.example.com/meshlift/meshlift:0.1.0 --set replicas=1
+
+  # See what would be applied
+  {} install --dry-run`, "{}", e.Program),
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.namespace, "namespace", "n", Namespace, "Namespace of the agent; it is made when it is missing")
+	f.StringVar(&o.image, "image", "", "Image of the agent with its tag (default: the one of this version)")
+	f.StringArrayVar(&o.set, "set", nil, "Value of the chart, as path.to.key=YAML; may be repeated")
+	f.BoolVar(&o.reset, "reset-values", false, "Forget the values that were set before")
+	f.BoolVar(&o.dryRun, "dry-run", false, "Print the objects and change nothing")
+	f.BoolVar(&o.wait, "wait", true, "Wait until the agent is ready")
+	f.DurationVar(&o.timeout, "timeout", 3*time.Minute, "How long to wait")
+	env.CompleteFlag(cmd, "namespace", e.CompleteNamespaces)
+	return cmd
+}
+
+func (o *options) run(ctx context.Context) error {
+	supplied, err := Values(o.image, o.set)
+	if err != nil {
+		return err
+	}
+	c, err := o.env.Client()
+	if err != nil {
+		return err
+	}
+	helm, err := o.releases()
+	if err != nil {
+		return o.env.API(err)
+	}
+	spec, cleanup, err := o.spec(ctx, helm, supplied)
+	if err != nil {
+		return err
+	}
+	defer cleanup()
+	if o.dryRun {
+		return o.print(ctx, helm, spec)
+	}
+	if err := requireIstio(ctx, c, spec.Values); err != nil {
+		return o.env.API(err)
+	}
+	if err := o.apply(ctx, c, helm, spec); err != nil {
+		return o.env.API(err)
+	}
+	if o.wait {
+		if err := waitReady(ctx, c, o.namespace, o.timeout); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(o.env.Out, "Meshlift %s is installed in namespace %s. See what it found: %s status\n", spec.Source.Version, o.namespace, o.env.Program)
+	return err
+}
+
+// spec is the release as it should be; cleanup removes the unpacked chart.
+func (o *options) spec(ctx context.Context, helm Releases, supplied map[string]any) (s release.Spec, cleanup func(), err error) {
+	files, err := charts.Agent()
+	if err != nil {
+		return s, nil, err
+	}
+	version, err := chartVersion(files)
+	if err != nil {
+		return s, nil, err
+	}
+	values := map[string]any{}
+	before, err := helm.Release(ctx, o.namespace, Release)
+	switch {
+	case err == nil && !o.reset:
+		values = before.Values
+	case err != nil && !isNotFound(err):
+		return s, nil, o.env.API(err)
+	}
+	dir, err := os.MkdirTemp("", "meshlift-chart-")
+	if err != nil {
+		return s, nil, fmt.Errorf("unpack chart: %w", err)
+	}
+	cleanup = func() { _ = os.RemoveAll(dir) } // a temporary directory that stays is not worth an error
+	if err := os.CopyFS(filepath.Join(dir, chartName), files); err != nil {
+		cleanup()
+		return s, nil, fmt.Errorf("unpack chart: %w", err)
+	}
+	return release.Spec{
+		Name: Release, Namespace: o.namespace, Values: merge(values, supplied),
+		Source: release.Source{Repository: dir, Name: chartName, Version: version},
+		Labels: map[string]string{"meshlift.dev/agent": "true"},
+		Force:  true, // repair what was deleted by hand
+	}, cleanup, nil
+}
+
+func (o *options) print(ctx context.Context, helm Releases, spec release.Spec) error {
+	objects, err := helm.Render(ctx, spec)
+	if err != nil {
+		return o.env.API(err)
+	}
+	for _, object := range objects {
+		text, err := yaml.Marshal(object.Object)
+		if err != nil {
+			return fmt.Errorf("print %s %q: %w", object.GetKind(), object.GetName(), err)
+		}
+		if _, err := fmt.Fprintf(o.env.Out, "---\n%s", text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// requireIstio refuses where there is no namespace for the agent's rights: the agent adopts an Istio, it does not bring one.
+func requireIstio(ctx context.Context, c client.Client, values map[string]any) error {
+	name, ok := values["istioNamespace"].(string)
+	if !ok {
+		name = "istio-system"
+	}
+	err := c.Get(ctx, client.ObjectKey{Name: name}, &corev1.Namespace{})
+	if apierrors.IsNotFound(err) {
+		return exit.Refusedf("there is no namespace %q, so there is no Istio that could be upgraded: install Istio first, or name its namespace with --set istioNamespace=NAME", name)
+	}
+	return err
+}
+
+func (o *options) apply(ctx context.Context, c client.Client, helm Releases, spec release.Spec) error {
+	crds, err := CRDs()
+	if err != nil {
+		return err
+	}
+	for _, crd := range crds {
+		if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(crd), client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
+			return fmt.Errorf("apply CustomResourceDefinition %q: %w", crd.GetName(), err)
+		}
+	}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name: o.namespace, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},
+	}}
+	if err := c.Create(ctx, namespace); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create namespace %q: %w", o.namespace, err)
+	}
+	return helm.Apply(ctx, spec)
+}
+
+// CRDs returns the kinds of Meshlift as they are built into the binary.
+func CRDs() ([]*unstructured.Unstructured, error) {
+	files, err := charts.Agent()
+	if err != nil {
+		return nil, err
+	}
+	names, err := fs.Glob(files, "crds/*.yaml")
+	if err != nil {
+		return nil, fmt.Errorf("list CRDs: %w", err)
+	}
+	var out []*unstructured.Unstructured
+	for _, name := range names {
+		data, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil, fmt.Errorf("read CRD %q: %w", name, err)
+		}
+		crd := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal(data, &crd.Object); err != nil {
+			return nil, fmt.Errorf("parse CRD %q: %w", name, err)
+		}
+		out = append(out, crd)
+	}
+	return out, nil
+}
+
+func chartVersion(files fs.FS) (string, error) {
+	data, err := fs.ReadFile(files, "Chart.yaml")
+	if err != nil {
+		return "", fmt.Errorf("read chart: %w", err)
+	}
+	var chart struct {
+		Version string `json:"version"`
+	}
+	if err := yaml.Unmarshal(data, &chart); err != nil {
+		return "", fmt.Errorf("parse Chart.yaml: %w", err)
+	}
+	return chart.Version, nil
+}
