@@ -74,12 +74,33 @@ func (p *page) blank() { p.b.WriteString("\n") }
 
 func (p *page) heading(text string) { p.line("", p.Theme.Bold(text)) }
 
-// wrap splits text into lines; indent cells are taken already.
+// wrap splits text into lines; indent cells are taken already. It breaks at spaces only, because names and commands with a
+// hyphen must stay whole, and within a word only when the word is wider than the line.
 func (p *page) wrap(text string, indent int) []string {
 	if p.Width == 0 {
 		return strings.Split(text, "\n")
 	}
-	return strings.Split(ansi.Wrap(text, max(20, p.Width-indent), ""), "\n")
+	width := max(20, p.Width-indent)
+	var out []string
+	for _, paragraph := range strings.Split(text, "\n") {
+		line := ""
+		for _, word := range strings.Split(paragraph, " ") {
+			switch {
+			case line == "":
+				line = word
+			case ansi.StringWidth(line)+1+ansi.StringWidth(word) <= width:
+				line += " " + word
+			default:
+				out, line = append(out, line), word
+			}
+			for ansi.StringWidth(line) > width {
+				out = append(out, ansi.Cut(line, 0, width))
+				line = ansi.TruncateLeft(line, width, "")
+			}
+		}
+		out = append(out, line)
+	}
+	return out
 }
 
 const gap = "  "

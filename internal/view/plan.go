@@ -143,10 +143,10 @@ func (p *Plan) Explain() {
 		filters = Count(n, "EnvoyFilter") + " to check against Istio " + p.ToVersion + " with their owners and to acknowledge, see below"
 	}
 	texts := []string{
-		"the agent and the other non-Istio components are brought to their newest version",
+		"components besides Istio (the agent, operators) are made sure to be at their newest version",
 		fmt.Sprintf("istiod %s is installed beside %s as revision %s, with the Helm values of %s; nothing that runs is touched", p.ToVersion, p.FromVersion, p.To, p.From),
 		filters,
-		fmt.Sprintf("%s and %s (%s) restart by rolling update, one by one, when you say so; long connections are cut once", Count(sidecars, "workload")+" with sidecars", Count(gateways, "gateway"), Count(pods, "pod")),
+		fmt.Sprintf("%s and %s (%s) restart by rolling update, a few at a time, when you say so; long connections are cut once", Count(sidecars, "workload")+" with sidecars", Count(gateways, "gateway"), Count(pods, "pod")),
 		fmt.Sprintf("istiod %s is removed when you say so, and only when nothing uses it any more", p.FromVersion),
 	}
 	p.Steps = nil

@@ -136,7 +136,7 @@ func (v Progress) bars(p *page) {
 	omitted := 0
 	limit := v.room(12)
 	for _, g := range v.Groups {
-		done, total, state := v.namespace(g)
+		done, skipped, total, state := v.namespace(g)
 		if total == 0 {
 			continue
 		}
@@ -144,10 +144,10 @@ func (v Progress) bars(p *page) {
 			omitted++
 			continue
 		}
-		rows = append(rows, []string{g.Namespace, p.Theme.bar(done, total), fmt.Sprintf("%d/%d", done, total), state})
+		rows = append(rows, []string{g.Namespace, p.Theme.bar(done+skipped, total), fmt.Sprintf("%d/%d", done, total), state})
 	}
 	c := v.Rollout.Status.Counts
-	total := []string{p.Theme.Bold("total"), p.Theme.bar(int(c.Done), int(c.Total)), fmt.Sprintf("%d/%d", c.Done, c.Total), v.counts(p.Theme)}
+	total := []string{p.Theme.Bold("total"), p.Theme.bar(int(c.Done+c.Skipped), int(c.Total)), fmt.Sprintf("%d/%d", c.Done, c.Total), v.counts(p.Theme)}
 	if omitted > 0 {
 		rows = append(rows, []string{fmt.Sprintf("and %d more", omitted), "", "", ""})
 	}
@@ -173,7 +173,7 @@ func (v Progress) counts(t Theme) string {
 }
 
 // namespace counts the targets of the rollout in one namespace.
-func (v Progress) namespace(g Group) (done, total int, state string) {
+func (v Progress) namespace(g Group) (done, skipped, total int, state string) {
 	moving, failed := 0, 0
 	for _, d := range g.DataPlanes {
 		ref := v1alpha1.WorkloadReference{Kind: d.Kind, Namespace: d.Namespace, Name: d.Name}
@@ -184,6 +184,8 @@ func (v Progress) namespace(g Group) (done, total int, state string) {
 		switch {
 		case d.State == string(rollout.Moved):
 			done++
+		case !d.Movable() || v.left(ref):
+			skipped++
 		case hasFailure(v.Rollout.Status.Failures, ref):
 			failed++
 		case d.State == string(rollout.Moving):
@@ -191,13 +193,25 @@ func (v Progress) namespace(g Group) (done, total int, state string) {
 		}
 	}
 	var parts []string
-	if moving > 0 {
-		parts = append(parts, fmt.Sprintf("%d moving", moving))
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{moving, "moving"}, {failed, "failed"}, {skipped, "skipped"}} {
+		if part.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.what))
+		}
 	}
-	if failed > 0 {
-		parts = append(parts, fmt.Sprintf("%d failed", failed))
+	return done, skipped, total, strings.Join(parts, ", ")
+}
+
+// left tells whether a person decided to leave the workload where it is.
+func (v Progress) left(w v1alpha1.WorkloadReference) bool {
+	for _, d := range v.Rollout.Spec.Decisions {
+		if d.WorkloadReference == w {
+			return d.Action == v1alpha1.Skip
+		}
 	}
-	return done, total, strings.Join(parts, ", ")
+	return false
 }
 
 func targeted(targets []v1alpha1.RolloutTarget, w v1alpha1.WorkloadReference) bool {
@@ -245,7 +259,8 @@ func (v Progress) failures(p *page) {
 
 // FailureLine is one failed move in one line.
 func FailureLine(f v1alpha1.WorkloadFailure) string {
-	return fmt.Sprintf("%s (attempt %d): %s", Name(f.WorkloadReference), f.Attempt, f.Message)
+	name := Name(f.WorkloadReference)
+	return fmt.Sprintf("%s (attempt %d): %s", name, f.Attempt, strings.TrimPrefix(f.Message, name+" "))
 }
 
 // EventLine is one event of a pod in one line.

@@ -69,7 +69,7 @@ func TestPlainLinesTellWhatHappenedBetweenTwoLooks(t *testing.T) {
 		{"a workload begins to move", start, moving, []string{"moving: bookinfo/StatefulSet/cart: 1 of 3 pods ready on 1-31", "progress: 0 of 6 moved, 1 moving"}},
 		{"one has moved and another failed, with events", moving, failed, []string{
 			"moved: bookinfo/StatefulSet/cart",
-			"failed: bookinfo/Deployment/ratings-v1 (attempt 1): bookinfo/Deployment/ratings-v1 was not ready 10m0s after its move began: 0 of 1 pods ready on 1-31",
+			"failed: bookinfo/Deployment/ratings-v1 (attempt 1): was not ready 10m0s after its move began: 0 of 1 pods ready on 1-31",
 			"  event: 12s ago  Warning FailedScheduling  pod ratings-v1-abc: 0/3 nodes are available: 3 Insufficient cpu. (4 times)",
 			"progress: 1 of 6 moved, 1 failed, 2 skipped",
 		}},

@@ -158,6 +158,9 @@ func (s *session) start(ctx context.Context) (*v1alpha1.DataPlaneRollout, error)
 	if err != nil {
 		return nil, err
 	}
+	if a, b, _ := tally(groups, chosen); a+b == 0 {
+		return nil, exit.Refusedf("Nothing was chosen, nothing was changed.") // No targets would mean all.
+	}
 	return s.create(ctx, spec(groups, chosen, s.named))
 }
 
