@@ -40,17 +40,24 @@ func watchReady(ctx context.Context, c client.WithWatch, namespace string, seen 
 		return false, err
 	}
 	defer w.Stop()
-	for e := range w.ResultChan() {
-		d, ok := e.Object.(*appsv1.Deployment)
-		if !ok || e.Type == watch.Deleted {
-			continue
-		}
-		*seen = d
-		if ready(d) {
-			return true, nil
+	for {
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case e, open := <-w.ResultChan():
+			if !open {
+				return false, nil
+			}
+			d, ok := e.Object.(*appsv1.Deployment)
+			if !ok || e.Type == watch.Deleted {
+				continue
+			}
+			*seen = d
+			if ready(d) {
+				return true, nil
+			}
 		}
 	}
-	return false, nil
 }
 
 // ready follows `kubectl rollout status`: every replica is of the present template and available.
