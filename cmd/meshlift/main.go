@@ -8,9 +8,9 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/spf13/cobra"
-
+	"meshlift.dev/meshlift/internal/agent"
 	"meshlift.dev/meshlift/internal/cli"
+	"meshlift.dev/meshlift/internal/cli/install"
 )
 
 // version of the build, set by the linker.
@@ -23,10 +23,7 @@ func run() int {
 	defer stop()
 	flags := cli.Flags()
 	env := cli.NewEnv(os.Args[0], version, flags)
-	return cli.Run(ctx, cli.New(env, flags, operate()...), os.Args[1:], os.Stderr)
+	releases := func() (install.Releases, error) { return cli.Releases(flags) }
+	root := cli.New(env, flags, agent.NewCommand(), install.NewCommand(env, releases), install.NewUninstallCommand(env, releases))
+	return cli.Run(ctx, root, cli.Arguments(os.Args), os.Stderr)
 }
-
-// operate are the commands that run or install Meshlift itself.
-//
-// HOOK: add agent.NewCommand() of internal/agent and install.NewCommand(...) of internal/cli/install here.
-func operate() []*cobra.Command { return nil }
