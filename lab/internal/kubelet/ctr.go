@@ -93,7 +93,6 @@ func (c *ctr) spec() *corev1.Container {
 	return &object.Spec.InitContainers[c.index]
 }
 
-
 // giveUp stops the container for good.
 func (c *ctr) giveUp() { c.quits.Do(func() { close(c.quit) }) }
 
