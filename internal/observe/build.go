@@ -1,7 +1,6 @@
 package observe
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -70,11 +69,6 @@ func keptAnnotations(all map[string]string) map[string]string {
 		out[key] = value
 	}
 	return out
-}
-
-// compareNames orders objects by namespace and name.
-func compareNames(a, b metav1.Object) int {
-	return cmp.Or(cmp.Compare(a.GetNamespace(), b.GetNamespace()), cmp.Compare(a.GetName(), b.GetName()))
 }
 
 // ownerOf is the controller of the object as kind/name; "" when it has none.

@@ -78,7 +78,7 @@ func prune(object any) (any, error) {
 }
 
 func pruneMeta(m *metav1.ObjectMeta) {
-	m.ManagedFields, m.Finalizers, m.GenerateName, m.SelfLink = nil, nil, "", ""
+	m.ManagedFields, m.Finalizers, m.GenerateName = nil, nil, ""
 	m.Annotations = keptAnnotations(m.Annotations)
 	m.OwnerReferences = keep(m.OwnerReferences, func(o metav1.OwnerReference) bool {
 		return o.Controller != nil && *o.Controller || o.Kind == mesh.KindGateway

@@ -99,7 +99,8 @@ func anyCluster(t *rapid.T, charts objects) objects {
 		in.deployments = append(slices.Clip(in.deployments), appsv1.Deployment{
 			ObjectMeta: anyMeta(t, name), Spec: appsv1.DeploymentSpec{Replicas: &replicas, Template: template, Selector: &metav1.LabelSelector{}},
 			Status: appsv1.DeploymentStatus{Replicas: 3, Conditions: []appsv1.DeploymentCondition{
-				{Type: appsv1.DeploymentAvailable, Status: corev1.ConditionTrue}, {Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: "quota"},
+				{Type: appsv1.DeploymentAvailable, Status: corev1.ConditionTrue},
+				{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: "quota"},
 				{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionFalse, Reason: "ProgressDeadlineExceeded"},
 			}},
 		})
@@ -125,7 +126,7 @@ func anyCluster(t *rapid.T, charts objects) objects {
 	in.gateways = []unstructured.Unstructured{g}
 	f := g.DeepCopy()
 	f.SetGroupVersionKind(envoyFilterKind)
-	f.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "alice", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{}}`)}}})
+	f.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "alice", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:spec":{}}`)}})
 	in.envoyFilters = []unstructured.Unstructured{*f}
 	in.remoteSecrets = []metav1.PartialObjectMetadata{{ObjectMeta: anyMeta(t, "remote")}}
 	return in
@@ -192,7 +193,7 @@ func realisticPod(n int) *corev1.Pod {
 	p.Annotations[mesh.LabelRev] = "1-30"
 	p.Annotations["prometheus.io/path"], p.Annotations["kubectl.kubernetes.io/default-container"] = "/stats/prometheus", "productpage"
 	p.Annotations[mesh.AnnotationStatus] = `{"initContainers":["istio-init"],"containers":["istio-proxy"],"volumes":["workload-socket","credential-socket","workload-certs","istio-envoy","istio-data","istio-podinfo","istio-token","istiod-ca-cert"],"imagePullSecrets":null,"revision":"1-30"}`
-	p.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kube-controller-manager", FieldsV1: &metav1.FieldsV1{Raw: make([]byte, 4000)}}}
+	p.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kube-controller-manager", FieldsV1: metav1.NewFieldsV1(string(make([]byte, 4000)))}}
 	for _, name := range []string{"productpage", "istio-proxy"} {
 		c := corev1.Container{Name: name, Image: fmt.Sprintf("docker.io/istio/proxyv2:1.30.%d", n)}
 		for e := range 25 {

@@ -74,7 +74,7 @@ func ownsSpec(e metav1.ManagedFieldsEntry) bool {
 		return false
 	}
 	var top map[string]json.RawMessage
-	if err := json.Unmarshal(e.FieldsV1.Raw, &top); err != nil {
+	if err := json.Unmarshal(e.FieldsV1.GetRawBytes(), &top); err != nil {
 		return false
 	}
 	_, ok := top["f:spec"]

@@ -57,7 +57,7 @@ func (c *Client) ask(ctx context.Context, pod *corev1.Pod, token string) (_ []Pr
 	if resp.StatusCode != http.StatusOK {
 		return nil, resp.StatusCode, fmt.Errorf("GET %s: %s%s", url, resp.Status, hint(resp.StatusCode))
 	}
-	proxies, err := parse(resp.Body, pod.Name)
+	proxies, err := parse(resp.Body, pod.Name, maxBody)
 	if err != nil {
 		return nil, resp.StatusCode, fmt.Errorf("read the answer to GET %s: %w", url, err)
 	}
@@ -105,14 +105,14 @@ func (t *text) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// parse reads an answer: a JSON array with one element for each connection, or null. It reads one element at a time, since
-// a large mesh answers with many megabytes. Every element counts as a connection, even one that says nothing.
-func parse(body io.Reader, replica string) ([]Proxy, error) {
-	limited := &io.LimitedReader{R: body, N: maxBody}
+// parse reads an answer of at most limit bytes: a JSON array with one element for each connection, or null. It reads one
+// element at a time, since a large mesh answers with many megabytes. Every element counts as a connection, even one that says nothing.
+func parse(body io.Reader, replica string, limit int64) ([]Proxy, error) {
+	limited := &io.LimitedReader{R: body, N: limit}
 	d := json.NewDecoder(limited)
 	fail := func(err error) ([]Proxy, error) {
 		if limited.N <= 0 {
-			return nil, fmt.Errorf("the answer is longer than %d MiB", maxBody>>20)
+			return nil, fmt.Errorf("the answer is longer than %d bytes", limit)
 		}
 		return nil, fmt.Errorf("the answer is not a list of proxies: %w", err)
 	}
