@@ -5,7 +5,7 @@ import (
 )
 
 // The flags below choose speed over safety where nobody can lose anything: no fsync, no leader election, large client
-// rates, many workers, long node grace (nobody sends heartbeats for the simulated nodes).
+// rates, many workers, long node grace (simulated nodes send a heartbeat every ten minutes).
 
 func etcdFlags(a Addresses, dir string) []string {
 	client, peer := "http://"+a.at(portEtcd), "http://"+a.at(portEtcdPeer)
@@ -44,7 +44,7 @@ func controllerFlags(a Addresses, dir string) []string {
 		"--root-ca-file="+f("ca.crt"), "--service-account-private-key-file="+f("sa.key"), "--use-service-account-credentials=true",
 		"--cluster-signing-cert-file="+f("ca.crt"), "--cluster-signing-key-file="+f("ca.key"),
 		"--controllers=*,-node-ipam-controller", "--allocate-node-cidrs=false",
-		"--node-monitor-grace-period=10m", "--node-monitor-period=30s",
+		"--node-monitor-grace-period=1h", "--node-monitor-period=30s",
 		"--concurrent-deployment-syncs=30", "--concurrent-replicaset-syncs=30", "--concurrent-endpoint-syncs=20",
 		"--concurrent-service-endpoint-syncs=20", "--concurrent-gc-syncs=40", "--concurrent-namespace-syncs=20",
 		"--concurrent-statefulset-syncs=20", "--concurrent-daemonset-syncs=10", "--concurrent-job-syncs=20",

@@ -52,7 +52,7 @@ func awaitInjection(ctx context.Context, kube kubernetes.Interface, m Mesh) erro
 func awaitAvailable(ctx context.Context, kube kubernetes.Interface) error {
 	var missing []string
 	err := wait.PollUntilContextTimeout(ctx, pollInterval, pollTimeout, true, func(ctx context.Context) (bool, error) {
-		list, err := kube.AppsV1().Deployments(metav1.NamespaceAll).List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+		list, err := kube.AppsV1().Deployments(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return false, nil // the timeout decides
 		}
