@@ -100,12 +100,20 @@ func speaks(pod *corev1.Pod) bool {
 			return false
 		}
 	}
-	for _, s := range pod.Status.ContainerStatuses {
-		if s.Name == proxyContainer && s.State.Running == nil && (s.State.Waiting != nil || s.State.Terminated != nil) {
-			return false
+	status := proxyStatus(pod)
+	return status == nil || status.State.Running != nil || (status.State.Waiting == nil && status.State.Terminated == nil)
+}
+
+// proxyStatus returns the status of the proxy's container, or nil when there is none yet.
+func proxyStatus(pod *corev1.Pod) *corev1.ContainerStatus {
+	for _, list := range [][]corev1.ContainerStatus{pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses} {
+		for i := range list {
+			if list[i].Name == proxyContainer {
+				return &list[i]
+			}
 		}
 	}
-	return true
+	return nil
 }
 
 func named(c *corev1.Container, variable string) bool {
@@ -138,10 +146,8 @@ func prune(object any) (any, error) {
 	kept.Status = corev1.PodStatus{
 		Phase: pod.Status.Phase, PodIP: pod.Status.PodIP, PodIPs: pod.Status.PodIPs, HostIP: pod.Status.HostIP,
 	}
-	for _, s := range pod.Status.ContainerStatuses {
-		if s.Name == proxyContainer {
-			kept.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: s.Name, State: s.State}}
-		}
+	if s := proxyStatus(pod); s != nil {
+		kept.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: s.Name, State: s.State}}
 	}
 	return kept, nil
 }

@@ -1,6 +1,7 @@
 package simproxy
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -191,6 +192,9 @@ func addWellKnownMetadata(m map[string]any, pod *corev1.Pod, c *corev1.Container
 	for k, v := range pod.Annotations {
 		annotations[k] = v
 	}
+	if ports, ok := m["POD_PORTS"].(string); ok {
+		m["POD_PORTS"] = compactJSON(ports)
+	}
 	m["NAME"] = pod.Name
 	m["NAMESPACE"] = pod.Namespace
 	m["SERVICE_ACCOUNT"] = serviceAccountOf(pod)
@@ -213,6 +217,15 @@ func addWellKnownMetadata(m map[string]any, pod *corev1.Pod, c *corev1.Container
 	if v := env["DNS_PROXY_ADDR"]; v != "" {
 		m["DNS_PROXY_ADDR"] = v
 	}
+}
+
+// compactJSON removes white space; what is not JSON stays as it is.
+func compactJSON(s string) string {
+	var b bytes.Buffer
+	if json.Compact(&b, []byte(s)) != nil {
+		return s
+	}
+	return b.String()
 }
 
 // proxyConfigOf is PROXY_CONFIG over pilot-agent's own defaults.

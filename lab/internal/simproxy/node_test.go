@@ -33,6 +33,7 @@ func sidecarPod(change ...func(*corev1.Pod)) *corev1.Pod {
 						{Name: "ISTIO_META_NODE_NAME", ValueFrom: field("spec.nodeName")},
 						{Name: "ISTIO_META_APP", ValueFrom: field("metadata.labels['app']")},
 						{Name: "ISTIO_METAJSON_ANNOTATIONS", Value: `{"EXTRA":"yes"}`},
+						{Name: "ISTIO_META_POD_PORTS", Value: "[\n    {\"containerPort\":9080,\"protocol\":\"TCP\"}\n]"},
 						{Name: "ISTIO_METAJSON_BROKEN", Value: `{`},
 						{Name: "GOMAXPROCS", ValueFrom: &corev1.EnvVarSource{ResourceFieldRef: &corev1.ResourceFieldSelector{Resource: "limits.cpu"}}},
 					},
@@ -59,7 +60,7 @@ func native(pod *corev1.Pod) {
 	proxy.RestartPolicy = &always
 	pod.Spec.InitContainers = []corev1.Container{{Name: "istio-init"}, proxy}
 	pod.Spec.Containers = pod.Spec.Containers[:1]
-	pod.Status.ContainerStatuses = nil
+	pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses = pod.Status.ContainerStatuses, nil
 }
 
 // setEnv sets or adds a variable of the proxy.
@@ -91,6 +92,7 @@ func TestNodeOfSidecar(t *testing.T) {
 				"NAME": "reviews-1", "NAMESPACE": "bookinfo", "SERVICE_ACCOUNT": "bookinfo-reviews",
 				"CLUSTER_ID": "east", "NODE_NAME": "sim-0", "APP": "reviews", "COLOUR": "red", "EXTRA": "yes",
 				"INSTANCE_IPS": "10.160.0.7,fd00::7", "ISTIO_VERSION": "1.31.0", "ENVOY_STATUS_PORT": 15021.0,
+				"POD_PORTS": `[{"containerPort":9080,"protocol":"TCP"}]`,
 			} {
 				if m[key] != want {
 					t.Errorf("metadata %s = %v, want %v", key, m[key], want)
@@ -198,6 +200,7 @@ func TestEligible(t *testing.T) {
 		"rejecting":          {func(p *corev1.Pod) { p.Annotations[ModeAnnotation] = ModeNack }, true},
 		"gRPC agent":         {setEnv("ISTIO_META_GENERATOR", "grpc"), false},
 		"proxy crashed":      {func(p *corev1.Pod) { p.Status.ContainerStatuses[0].State = waiting("CrashLoopBackOff") }, false},
+		"native crashed":     {func(p *corev1.Pod) { native(p); p.Status.InitContainerStatuses[0].State = waiting("CrashLoopBackOff") }, false},
 		"status not written": {func(p *corev1.Pod) { p.Status.ContainerStatuses = nil }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
