@@ -223,23 +223,21 @@ type DeleteInput struct {
 	Inventory *mesh.Inventory
 }
 
-// DeleteUpgrade says whether a ClusterUpgrade may be deleted. A finished one always may, and one that has not moved
-// anything; else its deletion would leave data planes on a revision that nobody looks after.
+// DeleteUpgrade says whether a ClusterUpgrade may be deleted. A finished one always may, and one of which no data plane
+// has moved: its handover and its new istiod are taken back before the object goes. Else the deletion would leave data
+// planes on a revision that nobody looks after.
 func DeleteUpgrade(in DeleteInput) Verdict {
 	if Finished(in.Upgrade) || in.Upgrade.Status.To == nil {
 		return Pass()
 	}
-	return Chain[DeleteInput]{
-		noDataPlaneMoved, // nothing runs on the new revision
-		noHandover,       // admission does not route to it either
-	}.Evaluate(in)
+	return noDataPlaneMoved(in)
 }
 
 func noDataPlaneMoved(in DeleteInput) Verdict {
 	to := in.Upgrade.Status.To.Revision
 	names := map[string]bool{}
 	for _, w := range in.Inventory.Workloads {
-		if w.Uses(to) {
+		if w.Uses(to) || w.TemplateLabels[v1alpha1.RevisionLabel] == to {
 			names[w.Ref.String()] = true
 		}
 	}
@@ -260,20 +258,4 @@ func runs(n int) string {
 		return "1 data plane runs"
 	}
 	return count(n, "data plane") + " run"
-}
-
-func noHandover(in DeleteInput) Verdict {
-	to := in.Upgrade.Status.To.Revision
-	var names []string
-	for _, c := range in.Inventory.Configurations {
-		if slices.ContainsFunc(c.Webhooks, func(w mesh.Injector) bool { return w.Excluded == to || w.Handover && w.Revision == to }) {
-			names = append(names, c.Name)
-		}
-	}
-	if len(names) == 0 {
-		return Pass()
-	}
-	return Block(v1alpha1.ReasonInUse,
-		"ClusterUpgrade %q cannot be deleted while admission is handed over to revision %q (MutatingWebhookConfiguration %s): take it back first with `meshlift rollout --back`, or finish the upgrade",
-		in.Upgrade.Name, to, list(names))
 }

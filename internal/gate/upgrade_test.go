@@ -192,12 +192,11 @@ func TestAnUpgradeIsDeletedOnlyWhenNothingDependsOnIt(t *testing.T) {
 	moved.Workloads = []mesh.Workload{deployment("shop", "cart", "1-31"), deployment("shop", "web", "1-30")}
 	loose := both()
 	loose.LoosePods = []mesh.LoosePod{{Namespace: "jobs", Pod: mesh.Pod{Name: "nightly-1", Revision: "1-31"}}}
+	scaledDown := both()
+	scaledDown.Workloads = []mesh.Workload{{Ref: mesh.Ref{Kind: mesh.KindDeployment, Namespace: "shop", Name: "cart"}, TemplateLabels: map[string]string{v1alpha1.RevisionLabel: "1-31"}}}
 	handed := both()
 	handed.Configurations[0].Webhooks[0].Excluded = "1-31"
-	twin := both()
-	twin.Configurations[0].Webhooks = append(twin.Configurations[0].Webhooks, mesh.Injector{Name: "twin", Revision: "1-31", Handover: true})
-	other := both()
-	other.Configurations[0].Webhooks[0].Excluded = "1-40"
+	handed.Configurations[0].Webhooks = append(handed.Configurations[0].Webhooks, mesh.Injector{Name: "twin", Revision: "1-31", Handover: true})
 
 	for name, c := range map[string]struct {
 		upgrade   *v1alpha1.ClusterUpgrade
@@ -205,14 +204,13 @@ func TestAnUpgradeIsDeletedOnlyWhenNothingDependsOnIt(t *testing.T) {
 		reason    string
 		words     []string
 	}{
-		"never accepted":                  {upgrade("a"), moved, "", nil},
-		"nothing moved":                   {upgrade("a", isAccepted), both(), "", nil},
-		"a handover of another upgrade":   {upgrade("a", isAccepted), other, "", nil},
-		"a workload moved":                {upgrade("a", isAccepted), moved, v1alpha1.ReasonInUse, []string{"1 data plane runs", "shop/Deployment/cart", "meshlift rollout --back"}},
-		"a bare pod moved":                {upgrade("a", isAccepted), loose, v1alpha1.ReasonInUse, []string{"jobs/Pod/nightly-1"}},
-		"a match condition of a handover": {upgrade("a", isAccepted), handed, v1alpha1.ReasonInUse, []string{"istio-sidecar-injector-1-30", "meshlift rollout --back"}},
-		"a twin entry of a handover":      {upgrade("a", isAccepted), twin, v1alpha1.ReasonInUse, []string{"istio-sidecar-injector-1-30"}},
-		"finished, everything runs on it": {upgrade("a", isFinished), moved, "", nil},
+		"never accepted":                         {upgrade("a"), moved, "", nil},
+		"nothing moved":                          {upgrade("a", isAccepted), both(), "", nil},
+		"a workload moved":                       {upgrade("a", isAccepted), moved, v1alpha1.ReasonInUse, []string{"1 data plane runs", "shop/Deployment/cart", "meshlift rollout --back"}},
+		"a bare pod moved":                       {upgrade("a", isAccepted), loose, v1alpha1.ReasonInUse, []string{"jobs/Pod/nightly-1"}},
+		"a handover and nothing moved":           {upgrade("a", isAccepted), handed, "", nil},
+		"a workload without pods that was moved": {upgrade("a", isAccepted), scaledDown, v1alpha1.ReasonInUse, []string{"shop/Deployment/cart"}},
+		"finished, everything runs on it":        {upgrade("a", isFinished), moved, "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			check(t, DeleteUpgrade(DeleteInput{c.upgrade, c.inventory}), c.reason, c.words...)
