@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"meshlift.dev/meshlift/lab/internal/builder"
 	"meshlift.dev/meshlift/lab/internal/chartrepo"
 	"meshlift.dev/meshlift/lab/internal/container"
 	"meshlift.dev/meshlift/lab/internal/controlplane"
@@ -134,6 +135,9 @@ func (s *supervisor) prepare(started time.Time) error {
 	if s.images, err = s.options.images(s.lab); err != nil {
 		return err
 	}
+	if err := s.linkTools(); err != nil {
+		return err
+	}
 	s.charts = chartrepo.New(s.options.Istio, filepath.Join(s.run, "charts"))
 	born, err := birth(os.Getpid())
 	if err != nil {
@@ -147,6 +151,22 @@ func (s *supervisor) prepare(started time.Time) error {
 		return err
 	}
 	return isolate(s.run, controlplane.AddressesOf(0).DNS())
+}
+
+// linkTools puts the tools that users expect into the directory that `lab exec` has on its PATH.
+func (s *supervisor) linkTools() error {
+	bin := filepath.Join(s.run, "bin")
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return fmt.Errorf("tools: %w", err)
+	}
+	for name, target := range map[string]string{
+		"kubectl": s.dir.Bin("kube"), "istioctl": s.dir.Bin("istio-" + builder.NewerIstio + "-istioctl"), "lab": s.lab,
+	} {
+		if err := os.Symlink(target, filepath.Join(bin, name)); err != nil {
+			return fmt.Errorf("tools: %w", err)
+		}
+	}
+	return nil
 }
 
 // inherited returns the listeners of the host: of the chart repository, then of each cluster.
