@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"helm.sh/helm/v4/pkg/action"
 	chartv2 "helm.sh/helm/v4/pkg/chart/v2"
@@ -50,7 +51,12 @@ func last(cfg *action.Configuration, name string) (*v1.Release, error) {
 }
 
 func convert(r *v1.Release) *release.Release {
-	out := &release.Release{Name: r.Name, Namespace: r.Namespace, Revision: r.Version, Values: deepCopy(r.Config), Labels: r.Labels}
+	out := &release.Release{Name: r.Name, Namespace: r.Namespace, Revision: r.Version, Values: deepCopy(r.Config), Labels: map[string]string{}}
+	for k, v := range r.Labels {
+		if !slices.Contains(driver.GetSystemLabels(), k) { // some ways of reading leave them in
+			out.Labels[k] = v
+		}
+	}
 	if r.Chart != nil && r.Chart.Metadata != nil {
 		out.Chart, out.ChartVersion = r.Chart.Name(), r.Chart.Metadata.Version
 	}
@@ -137,7 +143,7 @@ func (c *Client) change(cfg *action.Configuration, present *v1.Release, chart *c
 		}
 		return install(cfg, chart, s)
 	}
-	return upgrade(cfg, chart, s)
+	return upgrade(cfg, present, chart, s)
 }
 
 // same tells whether the release is deployed and nothing about it would change.
@@ -202,11 +208,14 @@ func install(cfg *action.Configuration, chart *chartv2.Chart, s release.Spec) er
 	return nil
 }
 
-func upgrade(cfg *action.Configuration, chart *chartv2.Chart, s release.Spec) error {
+func upgrade(cfg *action.Configuration, present *v1.Release, chart *chartv2.Chart, s release.Spec) error {
 	up := action.NewUpgrade(cfg)
 	up.Namespace, up.Labels = s.Namespace, s.Labels
 	up.WaitStrategy = kube.HookOnlyStrategy
 	up.ServerSideApply = "auto"
+	// The release is what owns the objects, not the name of the program that applied them last: helm, a GitOps controller
+	// and this one use different field managers for the same release.
+	up.ForceConflicts = present.ApplyMethod == string(v1.ApplyMethodServerSideApply)
 	up.ResetValues = true
 	up.SkipSchemaValidation = true
 	up.SkipCRDs = true

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -110,7 +111,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	d := upgrade.Decide(upgrade.Input{Spec: cu.Spec, Status: cu.Status, Snapshot: snapshot, Now: now})
 	before := cu.DeepCopy()
 	acted, actErr := r.act(ctx, cu, d, snapshot)
-	if err := r.report(ctx, before, cu, d, snapshot, actErr); err != nil {
+	if err := r.report(ctx, before, cu, d, actErr); err != nil {
+		if apierrors.IsConflict(err) {
+			return reconcile.Result{RequeueAfter: 50 * time.Millisecond}, nil // the cache was behind: look again
+		}
 		return reconcile.Result{}, err
 	}
 	if actErr != nil {

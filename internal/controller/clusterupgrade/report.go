@@ -11,7 +11,6 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
@@ -21,7 +20,7 @@ import (
 )
 
 // report writes the status, once, and only when it differs.
-func (r *Reconciler) report(ctx context.Context, before, cu *v1alpha1.ClusterUpgrade, d upgrade.Decision, s upgrade.Snapshot, actErr error) error {
+func (r *Reconciler) report(ctx context.Context, before, cu *v1alpha1.ClusterUpgrade, d upgrade.Decision, actErr error) error {
 	st := &cu.Status
 	st.ObservedGeneration = cu.Generation
 	st.DataPlanes, st.EnvoyFilters, st.Step = d.DataPlanes, d.EnvoyFilters, d.Step
@@ -45,7 +44,7 @@ func (r *Reconciler) report(ctx context.Context, before, cu *v1alpha1.ClusterUpg
 	if apiequality.Semantic.DeepEqual(before.Status, *st) {
 		return nil
 	}
-	if err := r.Client.Status().Patch(ctx, cu, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := r.Client.Status().Update(ctx, cu); err != nil {
 		return fmt.Errorf("write the status of ClusterUpgrade %q: %w", cu.Name, err)
 	}
 	return nil
@@ -83,7 +82,7 @@ func (r *Reconciler) refuseDeletion(ctx context.Context, cu *v1alpha1.ClusterUpg
 	before := cu.DeepCopy()
 	status.Set(&cu.Status.Conditions, cu.Generation, v1alpha1.ConditionReady, false, v1alpha1.ReasonAborted, v.Message)
 	if !apiequality.Semantic.DeepEqual(before.Status, cu.Status) {
-		if err := r.Client.Status().Patch(ctx, cu, client.MergeFrom(before)); err != nil {
+		if err := r.Client.Status().Update(ctx, cu); err != nil {
 			return reconcile.Result{}, fmt.Errorf("write the status of ClusterUpgrade %q: %w", cu.Name, err)
 		}
 	}

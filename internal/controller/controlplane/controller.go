@@ -59,7 +59,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if apiequality.Semantic.DeepEqual(before.Status, cp.Status) {
 		return reconcile.Result{RequeueAfter: 5 * time.Minute}, nil // the version of Kubernetes raises no event
 	}
-	if err := r.Client.Status().Patch(ctx, cp, client.MergeFrom(before)); err != nil {
+	if err := r.Client.Status().Update(ctx, cp); err != nil {
+		if apierrors.IsConflict(err) {
+			return reconcile.Result{RequeueAfter: 50 * time.Millisecond}, nil // the cache was behind: look again
+		}
 		return reconcile.Result{}, fmt.Errorf("write the status of the ControlPlane: %w", err)
 	}
 	return reconcile.Result{RequeueAfter: 5 * time.Minute}, nil

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -69,7 +70,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	out := rollout.Decide(in)
 	failed, actErr := r.act(ctx, out.Actions)
-	if err := r.report(ctx, ro, in, out, failed, actErr); err != nil || actErr != nil {
+	err = r.report(ctx, ro, in, out, failed, actErr)
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: 50 * time.Millisecond}, nil // the cache was behind: look again
+	}
+	if err != nil || actErr != nil {
 		return reconcile.Result{}, errors.Join(err, actErr)
 	}
 	if len(out.Actions) > 0 {

@@ -158,7 +158,7 @@ func (r *Reconciler) write(ctx context.Context, before, ro *v1alpha1.DataPlaneRo
 	if apiequality.Semantic.DeepEqual(before.Status, ro.Status) {
 		return nil
 	}
-	if err := r.Client.Status().Patch(ctx, ro, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := r.Client.Status().Update(ctx, ro); err != nil {
 		return fmt.Errorf("write the status of DataPlaneRollout %q: %w", ro.Name, err)
 	}
 	return nil
