@@ -86,7 +86,7 @@ func (s *Service) baseRelease(ctx context.Context) (*release.Release, error) {
 		object client.Object
 		key    client.ObjectKey
 	}{
-		{&corev1.ServiceAccount{}, client.ObjectKey{Namespace: s.o.Namespace, Name: "istio-reader-service-account"}},
+		{&corev1.ServiceAccount{}, client.ObjectKey{Namespace: s.o.Namespace, Name: readerAccount}},
 		{&admissionv1.ValidatingWebhookConfiguration{}, client.ObjectKey{Name: defaultValidator}},
 		{crd, client.ObjectKey{Name: "virtualservices.networking.istio.io"}},
 	} {

@@ -36,15 +36,18 @@ func (s *Service) Leftovers(ctx context.Context, revision string) (remaining []s
 			return fail(fmt.Errorf("delete Lease %q: %w", lease.Name, err))
 		}
 	}
-	kinds := append(pruned(),
-		schema.GroupVersionKind{Version: "v1", Kind: "Namespace"},
-		schema.GroupVersionKind{Group: "gateway.networking.k8s.io", Version: "v1", Kind: "Gateway"},
-		schema.GroupVersionKind{Group: "install.istio.io", Version: "v1alpha1", Kind: "IstioOperator"},
-	)
+	kinds := append(pruned(), schema.GroupVersionKind{Group: "install.istio.io", Version: "v1alpha1", Kind: "IstioOperator"})
+	if revision != mesh.DefaultRevision { // as a label of these it is the tag default, and not the revision
+		kinds = append(kinds, schema.GroupVersionKind{Version: "v1", Kind: "Namespace"},
+			schema.GroupVersionKind{Group: "gateway.networking.k8s.io", Version: "v1", Kind: "Gateway"})
+	}
 	for _, kind := range kinds {
 		list := &metav1.PartialObjectMetadataList{}
 		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
 		selector := []client.ListOption{client.MatchingLabels{mesh.LabelRev: revision}}
+		if kind.Kind != "Namespace" && kind.Kind != "Gateway" {
+			selector = append(selector, s.within(kind))
+		}
 		if kind.Kind == "IstioOperator" {
 			selector = []client.ListOption{client.InNamespace(s.o.Namespace)}
 		}
@@ -56,7 +59,7 @@ func (s *Service) Leftovers(ctx context.Context, revision string) (remaining []s
 			return fail(fmt.Errorf("list %s: %w", kind.Kind, err))
 		}
 		for _, o := range list.Items {
-			if kind.Kind == "IstioOperator" && o.Name != object("installed-state", revision) || o.DeletionTimestamp != nil {
+			if kind.Kind == "IstioOperator" && o.Name != object("installed-state", revision) || o.DeletionTimestamp != nil || o.Name == readerAccount {
 				continue
 			}
 			name := o.Name

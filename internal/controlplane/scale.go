@@ -35,21 +35,22 @@ func (s *Service) ScaleDown(ctx context.Context, revision mesh.Revision) (replic
 	if err := s.unrouted(ctx, revision.Name); err != nil {
 		return fail(err)
 	}
-	had := ptr.Deref(d.Spec.Replicas, 1)
-	if noted, err := strconv.ParseInt(d.Annotations[ReplicasAnnotation], 10, 32); err == nil && had == 0 {
-		return int32(noted), nil
-	}
 	_, err = s.patch(ctx, d, func() {
+		if replicas = ptr.Deref(d.Spec.Replicas, 1); replicas == 0 {
+			noted, _ := strconv.ParseInt(d.Annotations[ReplicasAnnotation], 10, 32)
+			replicas = int32(noted)
+			return
+		}
 		d.Spec.Replicas = ptr.To[int32](0)
 		if d.Annotations == nil {
 			d.Annotations = map[string]string{}
 		}
-		d.Annotations[ReplicasAnnotation] = strconv.Itoa(int(had))
+		d.Annotations[ReplicasAnnotation] = strconv.Itoa(int(replicas))
 	})
 	if err != nil {
 		return fail(err)
 	}
-	return had, nil
+	return replicas, nil
 }
 
 // ScaleUp brings the istiod of a revision back with that many replicas; with 0 those that were noted, or one.

@@ -3,11 +3,13 @@ package controlplane
 import (
 	"context"
 	"errors"
+	"reflect"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
@@ -28,6 +30,7 @@ const (
 // Of Istio and Helm.
 const (
 	defaultValidator = "istiod-default-validator"
+	readerAccount    = "istio-reader-service-account" // shared; istioctl labels it with a revision all the same
 	componentLabel   = "operator.istio.io/component"
 	ownerLabel       = "install.operator.istio.io/owning-resource"
 	helmName         = "meta.helm.sh/release-name"
@@ -153,20 +156,31 @@ func foreign(d *appsv1.Deployment) error {
 	return nil
 }
 
-// patch writes the difference that change makes, if any, and refuses to write over a newer version of the object.
+// patch writes the difference that change makes to the object, if any. It never writes over a newer version: when there is
+// one it reads it and changes that, so change may be called several times and must only look at the object.
 func (s *Service) patch(ctx context.Context, o client.Object, change func()) (changed bool, err error) {
-	before, ok := o.DeepCopyObject().(client.Object)
-	if !ok {
-		return false, errors.New("copy object")
-	}
-	change()
-	p := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	data, err := client.MergeFrom(before).Data(o)
-	if err != nil {
-		return false, err
-	}
-	if string(data) == "{}" {
-		return false, nil
-	}
-	return true, s.o.Client.Patch(ctx, o, p, client.FieldOwner(v1alpha1.FieldManager))
+	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		if changed { // the last attempt met a newer version
+			key := client.ObjectKeyFromObject(o)
+			reflect.ValueOf(o).Elem().SetZero()
+			if err := s.o.Live.Get(ctx, key, o); err != nil {
+				return err
+			}
+		}
+		before, ok := o.DeepCopyObject().(client.Object)
+		if !ok {
+			return errors.New("copy object")
+		}
+		change()
+		data, err := client.MergeFrom(before).Data(o)
+		if err != nil {
+			return err
+		}
+		if changed = string(data) != "{}"; !changed {
+			return nil
+		}
+		locked := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+		return s.o.Client.Patch(ctx, o, locked, client.FieldOwner(v1alpha1.FieldManager))
+	})
+	return changed && err == nil, err
 }

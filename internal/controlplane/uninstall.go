@@ -176,13 +176,22 @@ func pruned() []schema.GroupVersionKind {
 	}
 }
 
+// within limits a list of a namespaced kind of istiod to the Istio namespace, the only one that the agent may look into.
+func (s *Service) within(kind schema.GroupVersionKind) client.InNamespace {
+	mapping, err := s.o.Client.RESTMapper().RESTMapping(kind.GroupKind(), kind.Version)
+	if err != nil || mapping.Scope.Name() == meta.RESTScopeNameRoot {
+		return ""
+	}
+	return client.InNamespace(s.o.Namespace)
+}
+
 // labelled lists the objects of istiod that carry the label of the revision, in the order in which they are removed.
 func (s *Service) labelled(ctx context.Context, revision string) ([]metav1.PartialObjectMetadata, error) {
 	var out []metav1.PartialObjectMetadata
 	for _, kind := range pruned() {
 		list := &metav1.PartialObjectMetadataList{}
 		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-		err := s.o.Live.List(ctx, list, client.MatchingLabels{mesh.LabelRev: revision})
+		err := s.o.Live.List(ctx, list, s.within(kind), client.MatchingLabels{mesh.LabelRev: revision})
 		if meta.IsNoMatchError(err) {
 			continue
 		}

@@ -76,6 +76,10 @@ func (c *carrier) leaf(l leaf) {
 		return
 	}
 	target := c.place(l.path)
+	if empty, ok := l.value.(map[string]any); ok && len(empty) == 0 && !c.knows(target) {
+		c.report.Changed = append(c.report.Changed, l.String()+": dropped: it was empty")
+		return
+	}
 	if !c.knows(target) {
 		c.report.NotCarried = append(c.report.NotCarried, l.String()+": the new chart does not know it and would ignore it; look in the release notes for what took its place")
 		return
