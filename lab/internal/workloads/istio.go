@@ -19,18 +19,31 @@ import (
 // SystemNamespace is where Istio is installed.
 const SystemNamespace = "istio-system"
 
-// installIstio installs the charts base and istiod at the same time: istiod waits for its CRDs.
+// installIstio installs the charts base and istiod at the same time: istiod waits for its CRDs. Istiod charts of the
+// time when CRDs were not templates yet (before 1.24) can contain Istio's own objects, so they come second.
 func installIstio(ctx context.Context, t Target, client *apply.Client, m Mesh) error {
 	if err := client.Object(ctx, namespace(SystemNamespace, nil)); err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
+	base := func() error {
 		return install(ctx, t, "base", m.Version, "istio-base", SystemNamespace, map[string]any{"defaultRevision": orDefault(m.Revision)})
-	})
-	group.Go(func() error {
+	}
+	istiod := func() error {
 		return install(ctx, t, "istiod", m.Version, istiodName(m.Revision), SystemNamespace, istiodValues(m))
-	})
+	}
+	chart, err := t.Chart("base", m.Version)
+	if err != nil {
+		return err
+	}
+	if len(chart.CRDObjects()) > 0 {
+		if err := base(); err != nil {
+			return err
+		}
+		return istiod()
+	}
+	var group errgroup.Group
+	group.Go(base)
+	group.Go(istiod)
 	return group.Wait()
 }
 
