@@ -71,8 +71,18 @@ func (r *root) directories() error {
 		path string
 		mode os.FileMode
 	}{
-		{"etc", 0o755}, {"root", 0o700}, {"home", 0o755}, {"run", 0o755}, {"var/run", 0o755}, {"var/lib", 0o755}, {"var/log", 0o755},
-		{"proc", 0o555}, {"sys", 0o555}, {"dev", 0o755}, {"tmp", 0o777 | os.ModeSticky}, {"var/tmp", 0o777 | os.ModeSticky},
+		{"etc", 0o755},
+		{"root", 0o700},
+		{"home", 0o755},
+		{"run", 0o755},
+		{"var/run", 0o755},
+		{"var/lib", 0o755},
+		{"var/log", 0o755},
+		{"proc", 0o555},
+		{"sys", 0o555},
+		{"dev", 0o755},
+		{"tmp", 0o777 | os.ModeSticky},
+		{"var/tmp", 0o777 | os.ModeSticky},
 	} {
 		p := filepath.Join(r.dir, d.path)
 		if err := os.MkdirAll(p, 0o755); err != nil {

@@ -75,9 +75,14 @@ func (k *kubelet) serviceEnvironment(e *environment) {
 	host := fmt.Sprintf("10.%d.0.1", firstServiceOctet+k.Index)
 	url := "tcp://" + net.JoinHostPort(host, "443")
 	for _, v := range [][2]string{
-		{"KUBERNETES_SERVICE_HOST", host}, {"KUBERNETES_SERVICE_PORT", "443"}, {"KUBERNETES_SERVICE_PORT_HTTPS", "443"},
-		{"KUBERNETES_PORT", url}, {"KUBERNETES_PORT_443_TCP", url}, {"KUBERNETES_PORT_443_TCP_PROTO", "tcp"},
-		{"KUBERNETES_PORT_443_TCP_PORT", "443"}, {"KUBERNETES_PORT_443_TCP_ADDR", host},
+		{"KUBERNETES_SERVICE_HOST", host},
+		{"KUBERNETES_SERVICE_PORT", "443"},
+		{"KUBERNETES_SERVICE_PORT_HTTPS", "443"},
+		{"KUBERNETES_PORT", url},
+		{"KUBERNETES_PORT_443_TCP", url},
+		{"KUBERNETES_PORT_443_TCP_PROTO", "tcp"},
+		{"KUBERNETES_PORT_443_TCP_PORT", "443"},
+		{"KUBERNETES_PORT_443_TCP_ADDR", host},
 	} {
 		e.set(v[0], v[1])
 	}

@@ -31,8 +31,11 @@ func testVolumes(c *testCluster) {
 	}
 	app := &p.Spec.Containers[0]
 	app.VolumeMounts = []corev1.VolumeMount{
-		{Name: "settings", MountPath: "/settings"}, {Name: "settings", MountPath: "/one/color", SubPath: "color"},
-		{Name: "missing", MountPath: "/missing"}, {Name: "scratch", MountPath: "/scratch"}, {Name: "all", MountPath: "/scratch/all"},
+		{Name: "settings", MountPath: "/settings"},
+		{Name: "settings", MountPath: "/one/color", SubPath: "color"},
+		{Name: "missing", MountPath: "/missing"},
+		{Name: "scratch", MountPath: "/scratch"},
+		{Name: "all", MountPath: "/scratch/all"},
 	}
 	app.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}
 	app.Env = []corev1.EnvVar{

@@ -59,8 +59,10 @@ func testService(c *testCluster) {
 	c.create(simplePod("web"))
 	_, err := c.client.CoreV1().Services("default").Create(c.t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "web"},
-		Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "web"},
-			Ports: []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromInt32(8080)}}},
+		Spec: corev1.ServiceSpec{
+			Selector: map[string]string{"app": "web"},
+			Ports:    []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromInt32(8080)}},
+		},
 	}, metav1.CreateOptions{})
 	check(c.t, err)
 	p := c.awaitPod("web", "is ready", ready)
@@ -72,8 +74,10 @@ func testService(c *testCluster) {
 	check(c.t, err)
 	took := c.eventually("ClusterIP from the root namespace", func() error { return expect("web", "http://"+s.Spec.ClusterIP) })
 	c.t.Logf("ClusterIP after %s more", took.Round(time.Millisecond))
+	begin = time.Now()
 	c.create(simplePod("client"))
 	p = c.awaitPod("client", "is ready", ready)
+	c.t.Logf("second pod ready after %s", time.Since(begin).Round(time.Millisecond))
 	for _, url := range []string{"http://" + s.Spec.ClusterIP, "http://web", "http://web.default.svc", "http://web.default.svc.cluster.local"} {
 		c.eventually("from a pod by "+url, func() error { return expect("web", "http://"+p.Status.PodIP+":8080/get?url="+url) })
 	}
