@@ -132,8 +132,10 @@ func testProbes(c *testCluster) {
 	app.LivenessProbe = &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 2, ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"test", "-e", "/tmp/live"}}}}
 	c.create(p)
 	c.awaitPod("probed", "is ready", ready)
-	_, err := c.kubectl("", "exec", "probed", "--", "rm", "/tmp/live")
-	check(c.t, err)
+	c.eventually("the file is removed", func() error { // the shell may not have made it yet
+		_, err := c.kubectl("", "exec", "probed", "--", "rm", "/tmp/live")
+		return err
+	})
 	c.awaitPod("probed", "is restarted", func(p *corev1.Pod) bool { return ready(p) && p.Status.ContainerStatuses[0].RestartCount == 1 })
 	if out, err := c.kubectl("", "logs", "probed", "--previous"); err != nil || out != "one\npost\npre\n" {
 		c.t.Errorf("hooks: %q, %v", out, err)
