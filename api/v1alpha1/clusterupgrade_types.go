@@ -94,7 +94,6 @@ type DecommissionRequest struct {
 // +kubebuilder:validation:XValidation:rule="self.version == oldSelf.version",message="the version of an upgrade cannot be changed: delete this ClusterUpgrade (nothing has moved) or finish it, then start another"
 // +kubebuilder:validation:XValidation:rule="has(self.revision) == has(oldSelf.revision) && (!has(self.revision) || self.revision == oldSelf.revision)",message="the revision of an upgrade cannot be changed"
 // +kubebuilder:validation:XValidation:rule="has(self.fromRevision) == has(oldSelf.fromRevision) && (!has(self.fromRevision) || self.fromRevision == oldSelf.fromRevision)",message="the old revision of an upgrade cannot be changed"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.decommission) || has(self.decommission)",message="a decommission cannot be withdrawn; pause it with spec.paused"
 type ClusterUpgradeSpec struct {
 	// Version of Istio to upgrade to: a minor version ("1.31") or a full one ("1.31.0").
 	// +kubebuilder:validation:Pattern=`^[0-9]+\.[0-9]+(\.[0-9]+([-+][0-9A-Za-z.+-]+)?)?$`
@@ -120,7 +119,8 @@ type ClusterUpgradeSpec struct {
 	// +kubebuilder:validation:MaxItems=1000
 	// +optional
 	EnvoyFilters []EnvoyFilterAcknowledgement `json:"envoyFilters,omitempty"`
-	// Decommission asks for the removal of the old istiod. It happens only when nothing uses it.
+	// Decommission asks for the removal of the old istiod. It happens only when nothing uses it. Taking the request back
+	// while the old istiod is scaled to zero brings it up again.
 	// +optional
 	Decommission *DecommissionRequest `json:"decommission,omitempty"`
 	// Paused stops Meshlift from starting anything new. What is in place stays.

@@ -46,6 +46,8 @@ type Config struct {
 	// IstioNamespace is used until a ControlPlane object says otherwise.
 	IstioNamespace string
 	LeaderElect    bool
+	// LeaseDuration is how long a leader that died without a word is waited for.
+	LeaseDuration time.Duration
 	// MetricsAddress, HealthAddress: "host:port", "0" to serve nothing.
 	MetricsAddress, HealthAddress string
 	// WebhookPort of the admission webhooks; 0 to serve none.
@@ -105,12 +107,16 @@ func Scheme() (*runtime.Scheme, error) {
 }
 
 func newManager(c Config, scheme *runtime.Scheme, keeper **certs.Keeper) (manager.Manager, error) {
+	renew, retry := c.LeaseDuration*2/3, c.LeaseDuration/8 // the proportions of Kubernetes' own components
 	o := ctrl.Options{
 		Scheme: scheme, Logger: c.Log, Cache: observe.CacheOptions(c.IstioNamespace),
 		Metrics: metricsserver.Options{BindAddress: c.MetricsAddress}, HealthProbeBindAddress: c.HealthAddress,
 		LeaderElection: c.LeaderElect, LeaderElectionID: "agent.meshlift.dev", LeaderElectionNamespace: c.Namespace,
 		// The process ends when it loses or gives up leadership, so the lease can be handed on at once.
 		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 &c.LeaseDuration,
+		RenewDeadline:                 &renew,
+		RetryPeriod:                   &retry,
 		Client:                        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}}}},
 	}
 	if c.WebhookPort != 0 {

@@ -36,6 +36,7 @@ moment.`,
 	f.StringVar(&c.Namespace, "agent-namespace", env("POD_NAMESPACE", "cpaas-system"), "namespace of the agent itself")
 	f.StringVar(&c.IstioNamespace, "istio-namespace", "istio-system", "namespace of the Istio control planes, unless the ControlPlane object says otherwise")
 	f.BoolVar(&c.LeaderElect, "leader-elect", true, "let one of several replicas lead")
+	f.DurationVar(&c.LeaseDuration, "leader-elect-lease-duration", 15*time.Second, "how long a leader that died without a word is waited for")
 	f.StringVar(&c.MetricsAddress, "metrics-bind-address", ":8080", "address of the metrics; 0 serves none")
 	f.StringVar(&c.HealthAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 serves none")
 	f.IntVar(&c.WebhookPort, "webhook-port", 9443, "port of the admission webhooks; 0 serves none")

@@ -7,6 +7,7 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -43,7 +44,7 @@ func watchMesh(f requests) func(ctrl.Manager, *builder.Builder) *builder.Builder
 // watched are the kinds that an inventory is made of. Kinds of CRDs are watched where they are installed.
 func watched(mgr ctrl.Manager) []client.Object {
 	out := []client.Object{
-		&appsv1.Deployment{}, &appsv1.StatefulSet{}, &appsv1.DaemonSet{}, &corev1.Pod{}, &corev1.Namespace{},
+		&appsv1.Deployment{}, &appsv1.StatefulSet{}, &appsv1.DaemonSet{}, &corev1.Pod{}, &corev1.Namespace{}, &batchv1.CronJob{}, &batchv1.Job{},
 		&admissionv1.MutatingWebhookConfiguration{}, &admissionv1.ValidatingWebhookConfiguration{},
 		&admissionv1.ValidatingAdmissionPolicyBinding{}, &v1alpha1.Catalog{}, &v1alpha1.ClusterUpgrade{},
 	}

@@ -5,6 +5,7 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -57,6 +58,10 @@ func prune(object any) (any, error) {
 	case *appsv1.DaemonSet:
 		pruneWorkload(&o.ObjectMeta, &o.Spec.Template)
 		o.Spec.Selector, o.Status.Conditions = nil, nil
+	case *batchv1.CronJob:
+		pruneWorkload(&o.ObjectMeta, &o.Spec.JobTemplate.Spec.Template)
+	case *batchv1.Job:
+		pruneWorkload(&o.ObjectMeta, &o.Spec.Template)
 	case *corev1.Namespace:
 		pruneMeta(&o.ObjectMeta)
 		o.Spec, o.Status.Conditions = corev1.NamespaceSpec{}, nil

@@ -11,6 +11,7 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -76,6 +77,8 @@ type objects struct {
 	statefulSets  []appsv1.StatefulSet
 	daemonSets    []appsv1.DaemonSet
 	pods          []corev1.Pod
+	cronJobs      []batchv1.CronJob
+	jobs          []batchv1.Job
 	services      []corev1.Service            // of the Istio namespace
 	envoyFilters  []unstructured.Unstructured // networking.istio.io
 	gateways      []unstructured.Unstructured // gateway.networking.k8s.io
@@ -109,6 +112,8 @@ func (o *Observer) read(ctx context.Context) (objects, error) {
 		statefulSets appsv1.StatefulSetList
 		daemonSets   appsv1.DaemonSetList
 		pods         corev1.PodList
+		cronJobs     batchv1.CronJobList
+		jobs         batchv1.JobList
 		services     corev1.ServiceList
 		secrets      = metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "SecretList"}}
 		istio        = client.InNamespace(o.namespace)
@@ -125,6 +130,8 @@ func (o *Observer) read(ctx context.Context) (objects, error) {
 		{"stateful sets", &statefulSets, nil},
 		{"daemon sets", &daemonSets, nil},
 		{"pods", &pods, nil},
+		{"cron jobs", &cronJobs, nil},
+		{"jobs", &jobs, nil},
 		{"services of namespace " + o.namespace, &services, []client.ListOption{istio}},
 		{"remote secrets of namespace " + o.namespace, &secrets, []client.ListOption{istio, client.MatchingLabels{RemoteSecretLabel: "true"}}},
 	} {
@@ -136,7 +143,7 @@ func (o *Observer) read(ctx context.Context) (objects, error) {
 	in.mutating, in.validating = mutating.Items, validating.Items
 	in.namespaces, in.pods, in.services = namespaces.Items, pods.Items, services.Items
 	in.deployments, in.statefulSets, in.daemonSets = deployments.Items, statefulSets.Items, daemonSets.Items
-	in.remoteSecrets = secrets.Items
+	in.remoteSecrets, in.cronJobs, in.jobs = secrets.Items, cronJobs.Items, jobs.Items
 
 	var err error
 	if in.envoyFilters, err = o.optional(ctx, envoyFilterKind); err != nil {

@@ -101,8 +101,8 @@ func itemOf(inv *mesh.Inventory, w mesh.Workload, target string) Item {
 		i.State, i.Message = Moved, "on "+target
 	case excluded(inv, w):
 		i.State, i.Message = Excluded, "excluded by the annotation "+v1alpha1.ExcludeAnnotation
-	case unsupported(w) != "":
-		i.State, i.Message = Unsupported, unsupported(w)
+	case unsupported(inv, w) != "":
+		i.State, i.Message = Unsupported, unsupported(inv, w)
 	case next == target || asked(w) == target:
 		i.State, i.Message = Moving, fmt.Sprintf("%d of %d pods ready on %s", i.MovedPods, w.Desired, target)
 		if next != target {
@@ -156,17 +156,21 @@ func excluded(inv *mesh.Inventory, w mesh.Workload) bool {
 	return w.Annotations[v1alpha1.ExcludeAnnotation] == "true" || inv.Namespaces[w.Namespace].Annotations[v1alpha1.ExcludeAnnotation] == "true"
 }
 
-func unsupported(w mesh.Workload) string {
+// unsupported says why Meshlift does not touch the workload and what to do instead; "" when it does.
+func unsupported(inv *mesh.Inventory, w mesh.Workload) string {
 	switch {
-	case w.Kind == mesh.KindGateway, w.Kind == mesh.KindDeployment:
+	case w.Kind == mesh.KindGateway:
 		return ""
-	case w.Kind == mesh.KindStatefulSet || w.Kind == mesh.KindDaemonSet:
-		if w.Strategy.Type == "OnDelete" {
-			return fmt.Sprintf("%s has the update strategy OnDelete: label its pod template with %s and delete its pods yourself", w.Ref, v1alpha1.RevisionLabel)
-		}
-		return ""
+	case w.Kind != mesh.KindDeployment && w.Kind != mesh.KindStatefulSet && w.Kind != mesh.KindDaemonSet:
+		return fmt.Sprintf("Meshlift does not drive the kind %s: restart it yourself", w.Kind)
+	case len(inv.InjectedBy(inv.Facts(w))) == 0:
+		return fmt.Sprintf("no webhook injects %s, so its proxy comes from whoever renders it (an installer, ztunnel): move it with that tool", w.Ref)
+	case w.Strategy.Type == "OnDelete":
+		return fmt.Sprintf("%s has the update strategy OnDelete: label its pod template with %s and delete its pods yourself", w.Ref, v1alpha1.RevisionLabel)
+	case w.Strategy.Partition > 0:
+		return fmt.Sprintf("%s is held back by partition %d of its update strategy: set the partition to 0 first", w.Ref, w.Strategy.Partition)
 	}
-	return fmt.Sprintf("Meshlift does not drive the kind %s: restart it yourself", w.Kind)
+	return ""
 }
 
 // looseItems groups pods outside the driven workloads by their owner.
