@@ -225,31 +225,46 @@ func (l *lab) wantInjected(t *testing.T, namespace string, labels map[string]str
 }
 
 // watch creates pods in the namespaces without pause until stop is called, which returns everything that was not
-// injected by exactly one of the two revisions, and how many pods it saw.
+// injected by exactly one of the two revisions, and how many pods it saw. It returns when every namespace has seen a pod,
+// and stop waits for one more in each.
 func (l *lab) watch(t *testing.T, a, b string, pods map[string]map[string]string) (stop func() (anomalies []string, n int)) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg, started sync.WaitGroup
 	var mu sync.Mutex
 	var bad []string
 	n := 0
+	ending := make(chan struct{})
 	for namespace, labels := range pods {
+		started.Add(1)
 		wg.Go(func() {
-			for ctx.Err() == nil {
-				got, err := l.injected(ctx, namespace, labels)
-				if ctx.Err() != nil {
+			for i := 0; ; i++ {
+				last := false
+				select {
+				case <-ending:
+					last = true
+				case <-ctx.Done():
 					return
+				default:
 				}
+				got, err := l.injected(ctx, namespace, labels)
 				mu.Lock()
 				n++
 				if err != nil || got != a && got != b {
 					bad = append(bad, fmt.Sprintf("%s: injected by %q, %v", namespace, got, err))
 				}
 				mu.Unlock()
+				if i == 0 {
+					started.Done()
+				}
+				if last {
+					return
+				}
 			}
 		})
 	}
-	return func() ([]string, int) { cancel(); wg.Wait(); return bad, n }
+	started.Wait()
+	return func() ([]string, int) { close(ending); wg.Wait(); cancel(); return bad, n }
 }
 
 func (l *lab) istioctl(t *testing.T, args ...string) {

@@ -200,6 +200,7 @@ func install(cfg *action.Configuration, chart *chartv2.Chart, s release.Spec) er
 	in.WaitStrategy = kube.HookOnlyStrategy
 	in.ServerSideApply = false
 	in.SkipSchemaValidation = true
+	in.DisableOpenAPIValidation = true // it loads the schema of everything; the API server checks anyway
 	in.SkipCRDs = true
 	in.Description = "Installed by Meshlift"
 	if _, err := in.Run(chart, deepCopy(s.Values)); err != nil {
@@ -218,6 +219,7 @@ func upgrade(cfg *action.Configuration, present *v1.Release, chart *chartv2.Char
 	up.ForceConflicts = present.ApplyMethod == string(v1.ApplyMethodServerSideApply)
 	up.ResetValues = true
 	up.SkipSchemaValidation = true
+	up.DisableOpenAPIValidation = true
 	up.SkipCRDs = true
 	up.MaxHistory = maxHistory
 	up.Description = "Upgraded by Meshlift"
