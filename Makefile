@@ -3,11 +3,12 @@
 GO  ?= go
 BIN := bin
 LAB := .lab/bin
-# Packages of the product module, with the tests that need no cluster.
-UNIT := ./...
-# Product tests on the lab; the build tag keeps them out of `go test ./...`.
+# Packages of the product whose tests need no cluster.
+UNIT := ./api/... ./charts/... ./cmd/... ./internal/...
+# Tests of the product on the lab.
 LAB_TESTS   ?= ./test/...
 LAB_TIMEOUT ?= 45m
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 export CGO_ENABLED = 0
 
@@ -19,7 +20,7 @@ help: ## Show this help.
 
 .PHONY: build
 build: ## Build bin/meshlift, which is also kubectl-meshlift and asm-controller.
-	$(GO) build -o $(BIN)/meshlift ./cmd/meshlift
+	$(GO) build -ldflags "-X main.version=$(VERSION)" -o $(BIN)/meshlift ./cmd/meshlift
 	ln -sf meshlift $(BIN)/kubectl-meshlift
 	ln -sf meshlift $(BIN)/asm-controller
 
@@ -42,7 +43,7 @@ test-unit: ## Run the unit tests of all modules.
 
 .PHONY: test-lab
 test-lab: build lab ## Run the tests on the lab.
-	$(GO) test -tags lab -count 1 -timeout $(LAB_TIMEOUT) $(LAB_TESTS)
+	$(GO) test -count 1 -timeout $(LAB_TIMEOUT) $(LAB_TESTS)
 
 .PHONY: lint
 lint: tools ## Run vet, gofumpt, staticcheck and govulncheck.

@@ -201,6 +201,9 @@ func (o *options) apply(ctx context.Context, c client.Client, helm Releases, spe
 		if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(crd), client.FieldOwner(fieldManager), client.ForceOwnership); err != nil {
 			return fmt.Errorf("apply CustomResourceDefinition %q: %w", crd.GetName(), err)
 		}
+		if crd.GetDeletionTimestamp() != nil {
+			return exit.Refusedf("CustomResourceDefinition %q is being deleted: wait until it is gone, then install again", crd.GetName())
+		}
 	}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: o.namespace, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},

@@ -205,6 +205,22 @@ func TestUninstallIsRefusedDuringAnUpgrade(t *testing.T) {
 	}
 }
 
+func TestTheKindsGoOnlyAfterTheAgentHasLetTheUpgradesGo(t *testing.T) {
+	done := func(finalizers ...string) *v1alpha1.ClusterUpgrade {
+		return &v1alpha1.ClusterUpgrade{
+			ObjectMeta: metav1.ObjectMeta{Name: "to-1-31", Finalizers: finalizers},
+			Status:     v1alpha1.ClusterUpgradeStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue}}},
+		}
+	}
+	r := run(t, &helm{}, []client.Object{done("meshlift.dev/upgrade")}, "uninstall", "--crds", "--timeout", "10ms")
+	if exit.Code(r.err) != exit.Unfinished || !strings.Contains(r.err.Error(), "to-1-31") || r.helm.uninstalled {
+		t.Errorf("held by a finalizer: error %v (code %d), uninstalled %v", r.err, exit.Code(r.err), r.helm.uninstalled)
+	}
+	if r := run(t, &helm{}, []client.Object{done()}, "uninstall", "--crds"); r.err != nil || !r.helm.uninstalled {
+		t.Errorf("let go: error %v, uninstalled %v", r.err, r.helm.uninstalled)
+	}
+}
+
 func TestWrongFlagsAreErrorsOfUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"--image", "no-tag"},

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
@@ -21,6 +23,7 @@ type uninstallOptions struct {
 	releases  func() (Releases, error)
 	namespace string
 	crds      bool
+	timeout   time.Duration
 }
 
 // NewUninstallCommand returns the command "uninstall".
@@ -42,6 +45,7 @@ The kinds (CRDs) and with them the history of upgrades stay, unless --crds is gi
 	}
 	cmd.Flags().StringVarP(&o.namespace, "namespace", "n", Namespace, "Namespace of the agent")
 	cmd.Flags().BoolVar(&o.crds, "crds", false, "Delete the kinds of Meshlift too, with all objects of them")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", time.Minute, "How long to wait, with --crds, until the agent has let the objects go")
 	env.CompleteFlag(cmd, "namespace", e.CompleteNamespaces)
 	return cmd
 }
@@ -58,6 +62,11 @@ func (o *uninstallOptions) run(ctx context.Context) error {
 	if err != nil {
 		return o.env.API(err)
 	}
+	if o.crds {
+		if err := o.deleteUpgrades(ctx, c); err != nil {
+			return o.env.API(err)
+		}
+	}
 	if err := helm.Uninstall(ctx, o.namespace, Release); err != nil {
 		return o.env.API(err)
 	}
@@ -72,16 +81,36 @@ func (o *uninstallOptions) run(ctx context.Context) error {
 
 func refuseDuringUpgrade(ctx context.Context, c client.Client) error {
 	var upgrades v1alpha1.ClusterUpgradeList
-	if err := c.List(ctx, &upgrades); err != nil {
-		if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
-			return nil
-		}
+	if err := c.List(ctx, &upgrades); err != nil && !noKind(err) {
 		return fmt.Errorf("list upgrades: %w", err)
 	}
 	if u := gate.Unfinished(upgrades.Items, ""); u != nil {
 		return exit.Refusedf("Meshlift cannot be removed while ClusterUpgrade %q is not finished: finish it, or move back with `meshlift rollout --back` and delete it", u.Name)
 	}
 	return nil
+}
+
+// noKind tells whether the kinds of Meshlift are not there.
+func noKind(err error) bool { return meta.IsNoMatchError(err) || apierrors.IsNotFound(err) }
+
+// deleteUpgrades deletes the finished upgrades while the agent is there: it holds them by a finalizer, and without it
+// neither they nor their kind would ever go.
+func (o *uninstallOptions) deleteUpgrades(ctx context.Context, c client.Client) error {
+	if err := c.DeleteAllOf(ctx, &v1alpha1.ClusterUpgrade{}); err != nil {
+		if noKind(err) {
+			return nil
+		}
+		return fmt.Errorf("delete upgrades: %w", err)
+	}
+	var left v1alpha1.ClusterUpgradeList
+	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, o.timeout, true, func(ctx context.Context) (bool, error) {
+		err := c.List(ctx, &left)
+		return err == nil && len(left.Items) == 0, err
+	})
+	if wait.Interrupted(err) && len(left.Items) > 0 {
+		return exit.Unfinishedf("ClusterUpgrade %q is not gone, so nothing was removed: the agent has to let it go, see kubectl -n %s logs deploy/%s", left.Items[0].Name, o.namespace, Deployment)
+	}
+	return err
 }
 
 func deleteCRDs(ctx context.Context, c client.Client) error {
