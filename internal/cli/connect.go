@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -62,7 +63,12 @@ func podNamespace() string {
 
 func terminal(in, out *os.File, environ []string) env.Terminal {
 	t := env.Terminal{In: term.IsTerminal(int(in.Fd())), Out: term.IsTerminal(int(out.Fd())), Environ: environ}
-	name, _ := os.LookupEnv("TERM")
+	name := os.Getenv("TERM")
+	if name == "" && t.In && t.Out {
+		// A terminal that "kubectl exec -it" brings into a container without saying which.
+		name = "xterm"
+		t.Environ = append(slices.Clone(environ), "TERM="+name)
+	}
 	t.Dumb = name == "dumb" || name == ""
 	t.Color = t.Out && !t.Dumb && os.Getenv("NO_COLOR") == ""
 	t.Width = func() int {

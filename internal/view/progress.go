@@ -184,7 +184,7 @@ func (v Progress) namespace(g Group) (done, skipped, total int, state string) {
 		switch {
 		case d.State == string(rollout.Moved):
 			done++
-		case !d.Movable() || v.left(ref):
+		case !d.Movable() || v.left(ref, d):
 			skipped++
 		case hasFailure(v.Rollout.Status.Failures, ref):
 			failed++
@@ -204,11 +204,11 @@ func (v Progress) namespace(g Group) (done, skipped, total int, state string) {
 	return done, skipped, total, strings.Join(parts, ", ")
 }
 
-// left tells whether a person decided to leave the workload where it is.
-func (v Progress) left(w v1alpha1.WorkloadReference) bool {
-	for _, d := range v.Rollout.Spec.Decisions {
-		if d.WorkloadReference == w {
-			return d.Action == v1alpha1.Skip
+// left tells whether a person decided to leave the workload where it is, or to move it back, and it is back.
+func (v Progress) left(w v1alpha1.WorkloadReference, d DataPlane) bool {
+	for _, decision := range v.Rollout.Spec.Decisions {
+		if decision.WorkloadReference == w {
+			return decision.Action == v1alpha1.Skip || decision.Action == v1alpha1.MoveBack && d.State == string(rollout.Pending)
 		}
 	}
 	return false

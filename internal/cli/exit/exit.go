@@ -37,6 +37,9 @@ const Help = `Exit codes:
   4  data planes remain that could not be moved
   5  not finished: detached, timed out or stopped`
 
+// ErrNotInstalled means that the cluster does not have the kinds of Meshlift.
+var ErrNotInstalled = errors.New("Meshlift is not installed in this cluster") //nolint:staticcheck // a name
+
 // Error ends the command with a code.
 type Error struct {
 	// Code to exit with.
@@ -111,7 +114,7 @@ func FromAPI(program string, err error) error {
 		return nil
 	}
 	if meta.IsNoMatchError(err) {
-		return &Error{Failure, fmt.Errorf("Meshlift is not installed in this cluster: its kinds are missing; run %q first", program+" install")}
+		return &Error{Failure, fmt.Errorf("%w: its kinds are missing; run %q first", ErrNotInstalled, program+" install")}
 	}
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {

@@ -4,6 +4,7 @@ package propose
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -42,14 +43,13 @@ type Proposal struct {
 	Verdict gate.Verdict
 }
 
-// New reads the cluster and makes the proposal. A refusal is not an error, it is in the verdict. Running upgrades are
-// preferred when the wish does not name a version and existing is true.
+// New reads the cluster and makes the proposal. A refusal is not an error, it is in the verdict. With existing, which is for
+// looking only, the running upgrade is preferred when the wish is empty, and Meshlift need not be installed.
 func New(ctx context.Context, e *env.Env, c client.Client, w Wish, existing bool) (*Proposal, error) {
-	cp, err := e.ControlPlane(ctx, c)
-	if err != nil {
-		return nil, err
+	cp, upgrades, cat, err := known(ctx, e, c)
+	if errors.Is(err, exit.ErrNotInstalled) && existing {
+		err = nil // A plan needs only the mesh itself.
 	}
-	upgrades, err := e.Upgrades(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -57,16 +57,27 @@ func New(ctx context.Context, e *env.Env, c client.Client, w Wish, existing bool
 	if err != nil {
 		return nil, e.API(fmt.Errorf("read the mesh: %w", err))
 	}
-	cat, err := effective(ctx, e, c)
-	if err != nil {
-		return nil, err
-	}
 	if existing && w == (Wish{}) {
 		if p := running(upgrades, inv); p != nil {
 			return p, nil
 		}
 	}
 	return propose(w, cat, inv, upgrades)
+}
+
+// known reads what Meshlift's own objects say. Where its kinds are missing that is an error, and the built-in catalog.
+func known(ctx context.Context, e *env.Env, c client.Client) (*v1alpha1.ControlPlane, []v1alpha1.ClusterUpgrade, catalog.Catalog, error) {
+	cat := catalog.Default()
+	cp, err := e.ControlPlane(ctx, c)
+	if err != nil {
+		return nil, nil, cat, err
+	}
+	upgrades, err := e.Upgrades(ctx, c)
+	if err != nil {
+		return nil, nil, cat, err
+	}
+	cat, err = effective(ctx, e, c)
+	return cp, upgrades, cat, err
 }
 
 // effective is the built-in catalog with that of the cluster over it.
