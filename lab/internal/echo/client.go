@@ -148,6 +148,7 @@ func (c *client) start(ctx context.Context, log *slog.Logger) {
 		log.Warn("no answer yet", "reason", a.reason)
 	default:
 		c.count.add(a, time.Now())
+		c.save(log)
 		c.started.Store(true)
 		log.Info("first answer", "took", a.took, "server", a.server, "auth", a.auth)
 	}
