@@ -147,6 +147,7 @@ func (c *client) start(ctx context.Context, log *slog.Logger) {
 		c.count.wait()
 		log.Warn("no answer yet", "reason", a.reason)
 	default:
+		a.first = true
 		c.count.add(a, time.Now())
 		c.save(log)
 		c.started.Store(true)

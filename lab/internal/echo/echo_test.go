@@ -121,7 +121,8 @@ func TestCountsContinueInTheSamePod(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.wait()
-		c.add(answer{server: "a", auth: authTLS}, now)
+		c.add(answer{server: "a", auth: authTLS, first: true, took: time.Second}, now)
+		c.add(answer{server: "a", auth: authTLS, took: time.Millisecond}, now)
 		c.add(answer{reason: "Unavailable: gone"}, now)
 		c.end()
 		if err := c.save(now); err != nil {
@@ -132,7 +133,7 @@ func TestCountsContinueInTheSamePod(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Containers != 2 || s.Calls != 4 || s.OK != 2 || s.Failed != 2 || s.Waited != 2 || s.Reasons["Unavailable: gone"] != 2 || len(s.Failures) != 2 {
+	if s.Containers != 2 || s.Calls != 6 || s.OK != 4 || s.First != 1000 || s.MaxMillis != 1 || s.Failed != 2 || s.Waited != 2 || s.Reasons["Unavailable: gone"] != 2 || len(s.Failures) != 2 {
 		t.Errorf("got %+v", s)
 	}
 	if !s.Started.Equal(now) {

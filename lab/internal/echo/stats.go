@@ -34,7 +34,8 @@ type Stats struct {
 	Versions   map[string]int64 `json:"versions,omitempty"`  // good calls by the server's version label
 	Revisions  map[string]int64 `json:"revisions,omitempty"` // good calls by the revision of the server's control plane
 	Auth       map[string]int64 `json:"auth,omitempty"`      // good calls by authentication: tls or plaintext
-	MaxMillis  int64            `json:"maxMillis"`           // slowest good call
+	First      int64            `json:"firstMillis"`         // how long the latest container waited for its first answer
+	MaxMillis  int64            `json:"maxMillis"`           // slowest good call after that
 	Failures   []Failure        `json:"failures,omitempty"`  // the latest ones
 }
 
@@ -48,6 +49,7 @@ type Failure struct {
 // answer is the outcome of one call.
 type answer struct {
 	took                            time.Duration
+	first                           bool   // it includes the wait for a connection
 	reason                          string // of a failure; empty for a good call
 	server, version, revision, auth string
 }
@@ -123,7 +125,11 @@ func (c *counter) add(a answer, now time.Time) {
 		return
 	}
 	s.OK++
-	s.MaxMillis = max(s.MaxMillis, a.took.Milliseconds())
+	if a.first {
+		s.First = a.took.Milliseconds()
+	} else {
+		s.MaxMillis = max(s.MaxMillis, a.took.Milliseconds())
+	}
 	for _, by := range []struct {
 		counts map[string]int64
 		key    string
