@@ -107,8 +107,12 @@ func TestRetryDelay(t *testing.T) {
 		random   float64
 		want     time.Duration
 	}{
-		{0, 0, 250 * time.Millisecond}, {0, 1, 500 * time.Millisecond}, {1, 1, time.Second},
-		{4, 1, 8 * time.Second}, {5, 1, retryMax}, {1 << 20, 0, retryMax / 2},
+		{0, 0, 250 * time.Millisecond},
+		{0, 1, 500 * time.Millisecond},
+		{1, 1, time.Second},
+		{4, 1, 8 * time.Second},
+		{5, 1, retryMax},
+		{1 << 20, 0, retryMax / 2},
 	} {
 		if got := retryDelay(test.failures, test.random); got != test.want {
 			t.Errorf("retryDelay(%d, %v) = %v, want %v", test.failures, test.random, got, test.want)

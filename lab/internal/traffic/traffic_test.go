@@ -82,8 +82,15 @@ func TestFilter(t *testing.T) {
 	for _, test := range []struct {
 		filter Filter
 		want   int
-	}{{Filter{}, 3}, {Filter{Name: "client"}, 2}, {Filter{Name: "client-a"}, 1}, {Filter{Namespace: "n2"}, 1}, {Filter{Name: "client", Namespace: "n2"}, 0},
-		{Filter{Cluster: "east"}, 3}, {Filter{Cluster: "west"}, 0}} {
+	}{
+		{Filter{}, 3},
+		{Filter{Name: "client"}, 2},
+		{Filter{Name: "client-a"}, 1},
+		{Filter{Namespace: "n2"}, 1},
+		{Filter{Name: "client", Namespace: "n2"}, 0},
+		{Filter{Cluster: "east"}, 3},
+		{Filter{Cluster: "west"}, 0},
+	} {
 		r, err := collect(dirs, test.filter, now)
 		if err != nil {
 			t.Fatal(err)
