@@ -1,0 +1,141 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"meshlift.dev/meshlift/internal/helm"
+	"meshlift.dev/meshlift/internal/observe"
+	"meshlift.dev/meshlift/internal/release"
+	"meshlift.dev/meshlift/internal/routing"
+	"meshlift.dev/meshlift/test/lab/labtest"
+)
+
+// propagation is how long an API server may take to follow a change of webhook configurations; it takes milliseconds.
+const propagation = 20 * time.Second
+
+// labs are the labs that this run started, to be stopped at its end.
+var labs struct {
+	sync.Mutex
+	running []*labtest.Lab
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for _, l := range labs.running {
+		if err := l.Down(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+	}
+	os.Exit(code)
+}
+
+// up starts a lab that lives until the end of the run, or of the test when it is its own.
+func up(t *testing.T, name string, flags ...string) *labtest.Lab {
+	t.Helper()
+	l, err := labtest.Up(name, flags...)
+	if l != nil {
+		labs.Lock()
+		labs.running = append(labs.running, l)
+		labs.Unlock()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+var shared struct {
+	sync.Once
+	*twoRevisions
+}
+
+// setupTwoRevisions returns the lab of the handover tests. Each test leaves it without a handover.
+func setupTwoRevisions(t *testing.T) *twoRevisions {
+	t.Helper()
+	shared.Do(func() {
+		l := up(t, "handover", "--install", "1.30.0")
+		tt := &twoRevisions{Lab: l, router: &routing.Router{Live: l.Client, Writer: l.Client, Namespace: "istio-system"}}
+		disco, err := discovery.NewDiscoveryClientForConfig(l.REST)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tt.observer = observe.New(l.Client, "istio-system", observe.WithDiscovery(disco))
+		install(t, l, "1.31.0", "1-31")
+		l.Istioctl(t, "tag", "set", "default", "--revision", "1-30")
+		l.Istioctl(t, "tag", "set", "prod", "--revision", "1-30")
+		l.Istioctl(t, "tag", "set", "next", "--revision", "1-31")
+		for name, labels := range namespaceLabels {
+			namespace(t, l, "inj-"+name, labels)
+		}
+		shared.twoRevisions = tt
+	})
+	if shared.twoRevisions == nil {
+		t.Fatal("the lab of the handover tests did not start")
+	}
+	return shared.twoRevisions
+}
+
+// install installs one more revision by Helm, as a user would.
+func install(t *testing.T, l *labtest.Lab, version, revision string) {
+	t.Helper()
+	h, err := helm.New(helm.Options{REST: l.REST})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = h.Apply(t.Context(), release.Spec{
+		Name: "istiod-" + revision, Namespace: "istio-system",
+		Source: release.Source{Repository: l.HostCharts, Name: "istiod", Version: version},
+		Values: map[string]any{
+			"revision": revision, "autoscaleEnabled": false,
+			"global": map[string]any{"hub": "docker.io/istio", "tag": version},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	available(t, l, "istio-system", "istiod-"+revision)
+	// istiod itself puts the CA bundle into its webhook, a moment after it is available.
+	labtest.Eventually(t, propagation, "revision "+revision+" injects", func(ctx context.Context) string {
+		got, err := probe(ctx, l.Client, "default", map[string]string{"istio.io/rev": revision})
+		if err != nil || got != revision {
+			return fmt.Sprintf("got %q, %v", got, err)
+		}
+		return ""
+	})
+}
+
+func namespace(t *testing.T, l *labtest.Lab, name string, labels map[string]string) {
+	t.Helper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+	if err := l.Client.Create(t.Context(), ns); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// available waits until a Deployment is completely rolled out.
+func available(t *testing.T, l *labtest.Lab, namespace, name string) {
+	t.Helper()
+	labtest.Eventually(t, time.Minute, "Deployment "+namespace+"/"+name+" is available", func(ctx context.Context) string {
+		d := &appsv1.Deployment{}
+		if err := l.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, d); err != nil {
+			return err.Error()
+		}
+		s := d.Status
+		if s.ObservedGeneration < d.Generation || s.UpdatedReplicas < *d.Spec.Replicas || s.AvailableReplicas < *d.Spec.Replicas || s.Replicas != s.UpdatedReplicas {
+			return fmt.Sprintf("%+v", s)
+		}
+		return ""
+	})
+}
