@@ -199,7 +199,7 @@ func TestPauseResumeAndDelete(t *testing.T) {
 func TestObjectsArePrintedForScripts(t *testing.T) {
 	u := clitest.Upgrade(2)
 	u.ManagedFields = []metav1.ManagedFieldsEntry{{
-		Manager: "x", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "meshlift.dev/v1alpha1", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte("{}")},
+		Manager: "x", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "meshlift.dev/v1alpha1", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1("{}"),
 	}}
 	w := world(u)
 	if code := w.Run(t, upgrade.NewCommand(w.Env), "show", "-o", "yaml"); code != exit.OK {
