@@ -38,7 +38,7 @@ const Help = `Exit codes:
   5  not finished: detached, timed out or stopped`
 
 // ErrNotInstalled means that the cluster does not have the kinds of Meshlift.
-var ErrNotInstalled = errors.New("Meshlift is not installed in this cluster") //nolint:staticcheck // a name
+var ErrNotInstalled = errors.New("Meshlift is not installed in this cluster")
 
 // Error ends the command with a code.
 type Error struct {
