@@ -77,8 +77,12 @@ func trouble(pod *corev1.Pod) string {
 		return out
 	}
 	for _, c := range pod.Status.ContainerStatuses {
-		if t := c.State.Terminated; t != nil && t.ExitCode != 0 {
-			return fmt.Sprintf("died: container %s ended with exit code %d, %s%s", c.Name, t.ExitCode, t.Reason, prefixed(": ", sentence(t.Message)))
+		t := c.State.Terminated
+		if t == nil && !c.Ready { // it was started again just now
+			t = c.LastTerminationState.Terminated
+		}
+		if t != nil && t.ExitCode != 0 {
+			return fmt.Sprintf("died (restarts: %d): container %s ended with exit code %d, %s%s", c.RestartCount, c.Name, t.ExitCode, t.Reason, prefixed(": ", sentence(t.Message)))
 		}
 	}
 	if pod.Status.Phase == corev1.PodFailed {
