@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/rollout"
@@ -82,7 +83,7 @@ func ended(r *v1alpha1.DataPlaneRollout, w v1alpha1.WorkloadReference) string {
 // conditionChange reports that the rollout waits for something, or goes on.
 func conditionChange(before, after *v1alpha1.DataPlaneRollout) []string {
 	c := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionComplete)
-	if c == nil || c.Message == "" || c.Reason == v1alpha1.ReasonInProgress {
+	if c == nil || c.Message == "" || c.Reason == v1alpha1.ReasonInProgress || c.Status == metav1.ConditionTrue {
 		return nil
 	}
 	if o := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionComplete); o != nil && o.Message == c.Message {

@@ -87,6 +87,12 @@ func nextOfUpgrade(program string, u *v1alpha1.ClusterUpgrade, r *v1alpha1.DataP
 		if step.State == StepAttention {
 			return []Next{{"see what still uses the old revision", program + " decommission"}}
 		}
+		if step.Reason == v1alpha1.ReasonSoaking {
+			return []Next{
+				{"the old istiod is on its way out; watch it", program + " status --watch"},
+				{"or bring it back", program + " decommission --withdraw"},
+			}
+		}
 	}
 	return []Next{{"Meshlift is working on it; watch it", program + " status --watch"}}
 }

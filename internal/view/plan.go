@@ -173,7 +173,7 @@ func (p Plan) Render(o Options) string {
 		w.line(fmt.Sprintf("  %d %-*s  ", s.Number, width, s.Title), s.Text)
 	}
 	w.blank()
-	RenderGroups(w, p.Groups)
+	renderGroups(w, p.Groups)
 	if len(p.EnvoyFilters) > 0 {
 		w.blank()
 		w.heading("EnvoyFilters to acknowledge")
@@ -190,15 +190,27 @@ func (p Plan) Render(o Options) string {
 	return w.String()
 }
 
+// Remaining leaves out what has moved already.
+func Remaining(groups []Group) []Group {
+	var out []Group
+	for _, g := range groups {
+		planes := slices.DeleteFunc(slices.Clone(g.DataPlanes), func(d DataPlane) bool { return d.State == string(rollout.Moved) })
+		if len(planes) > 0 {
+			out = append(out, Group{g.Namespace, planes})
+		}
+	}
+	return out
+}
+
 // GroupsText is what would move, by namespace.
 func GroupsText(groups []Group, o Options) string {
 	p := newPage(o)
-	RenderGroups(p, groups)
+	renderGroups(p, groups)
 	return p.String()
 }
 
-// RenderGroups writes what would move, by namespace, with every warning.
-func RenderGroups(p *page, groups []Group) {
+// renderGroups writes what would move, by namespace, with every warning.
+func renderGroups(p *page, groups []Group) {
 	if len(groups) == 0 {
 		p.line("", "No data plane uses this revision.")
 		return

@@ -93,7 +93,7 @@ var (
 	failedReasons = []string{
 		v1alpha1.ReasonInstallFailed, v1alpha1.ReasonFailed, v1alpha1.ReasonError, v1alpha1.ReasonRevisionConflict,
 		v1alpha1.ReasonUnknownRevision, v1alpha1.ReasonUnknownVersion, v1alpha1.ReasonUnsupportedKubernetes,
-		v1alpha1.ReasonUnsupportedPath, v1alpha1.ReasonAnotherUpgrade, v1alpha1.ReasonAmbiguousRevision, v1alpha1.ReasonAborted,
+		v1alpha1.ReasonUnsupportedPath, v1alpha1.ReasonAnotherUpgrade, v1alpha1.ReasonAmbiguousRevision,
 	}
 	attentionReasons = []string{
 		v1alpha1.ReasonUserAction, v1alpha1.ReasonPaused, v1alpha1.ReasonStopped, v1alpha1.ReasonFilters,

@@ -28,6 +28,7 @@ type options struct {
 	upgrade     string
 	soak        time.Duration
 	yes         bool
+	withdraw    bool
 	wait        bool
 	waitTimeout time.Duration
 }
@@ -41,12 +42,15 @@ func NewCommand(e *env.Env) *cobra.Command {
 		Long: `Remove the old istiod. It is possible only when nothing uses it: no pod, no live connection, no reference; otherwise the
 command lists exactly what remains (ingress gateways, egress gateways, sidecars, connections, references) and changes nothing.
 
-The old istiod is first scaled to zero and watched for the time of --soak, ready to come back; then it is uninstalled.
+The old istiod is first scaled to zero and watched for the time of --soak, ready to come back; then it is uninstalled. Until then --withdraw brings it back.
 Without a terminal, --yes is needed. On a terminal the command waits for the end; Ctrl-C leaves, and the removal goes on.
 
 ` + exit.Help,
 		Example: strings.ReplaceAll(`  # See what remains, or be asked
   {} decommission
+
+  # Bring the old istiod back while it soaks
+  {} decommission --withdraw
 
   # In a script
   {} decommission --yes --wait --wait-timeout 30m`, "{}", e.Program),
@@ -63,6 +67,7 @@ Without a terminal, --yes is needed. On a terminal the command waits for the end
 	f.StringVar(&o.upgrade, "upgrade", "", "Name of the ClusterUpgrade (default: the one that runs)")
 	f.DurationVar(&o.soak, "soak", 5*time.Minute, "How long the old istiod stays scaled to zero, ready to come back")
 	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask")
+	f.BoolVar(&o.withdraw, "withdraw", false, "Take the decommission back; the old istiod comes back if it is not uninstalled yet")
 	f.BoolVar(&o.wait, "wait", false, "Wait until the old istiod is gone (default: on a terminal)")
 	f.DurationVar(&o.waitTimeout, "wait-timeout", 0, "Give up waiting after this time; the removal goes on (0 = never)")
 	o.format.AddFlag(cmd)
@@ -88,6 +93,9 @@ func (o *options) run(ctx context.Context) error {
 	if view.Finished(u) {
 		o.say("The old istiod of upgrade %s is gone already.", u.Name)
 		return o.print(u)
+	}
+	if o.withdraw {
+		return o.takeBack(ctx, c, u)
 	}
 	if u.Spec.Decommission == nil {
 		if err := o.request(ctx, c, u); err != nil {
@@ -159,6 +167,25 @@ func (o *options) request(ctx context.Context, c client.Client, u *v1alpha1.Clus
 	return nil
 }
 
+// takeBack withdraws the wish.
+func (o *options) takeBack(ctx context.Context, c client.Client, u *v1alpha1.ClusterUpgrade) error {
+	changed := false
+	err := env.Edit(ctx, c, u, func(u *v1alpha1.ClusterUpgrade) (bool, error) {
+		changed = u.Spec.Decommission != nil
+		u.Spec.Decommission = nil
+		return changed, nil
+	})
+	if err != nil {
+		return o.env.API(err)
+	}
+	if changed {
+		o.say("The decommission of istiod %s is withdrawn. Watch it with: %s status --watch", revision(u), o.env.Program)
+	} else {
+		o.say("No decommission of upgrade %s was asked for: nothing to withdraw.", u.Name)
+	}
+	return o.print(u)
+}
+
 // early returns the first of the steps before the decommission that is not done.
 func early(u *v1alpha1.ClusterUpgrade) *view.Step {
 	step := view.FirstOpen(view.Steps(u))
@@ -186,7 +213,7 @@ func (o *options) confirm(u *v1alpha1.ClusterUpgrade) error {
 		return exit.Usagef("nobody can be asked here: add --yes")
 	}
 	o.say("Nothing uses istiod %s any more: no pod, no connection, no reference.", revision(u))
-	o.say("It is scaled to zero, stays ready to come back for %s, and is then uninstalled. This cannot be withdrawn; it can be paused.", o.soak)
+	o.say("It is scaled to zero, stays ready to come back for %s, and is then uninstalled. Until then it can be withdrawn.", o.soak)
 	ok, err := o.env.Confirm("Decommission istiod " + revision(u) + "?")
 	if err == nil && !ok {
 		err = exit.Refusedf("Nothing was changed.")

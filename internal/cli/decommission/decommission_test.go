@@ -152,3 +152,18 @@ Done: done
 		t.Errorf("a second time: exit code %d\n%s%s", code, again.Output, again.Errors)
 	}
 }
+
+func TestADecommissionCanBeWithdrawn(t *testing.T) {
+	u := ready()
+	u.Spec.Decommission = &v1alpha1.DecommissionRequest{By: "bob", At: metav1.NewTime(clitest.Now)}
+	w := clitest.New(u)
+	for _, says := range []string{"The decommission of istiod 1.30.0 (revision 1-30) is withdrawn.", "nothing to withdraw"} {
+		w.Output.Reset()
+		if code := w.Run(t, decommission.NewCommand(w.Env), "--withdraw"); code != exit.OK || !strings.Contains(w.Output.String(), says) {
+			t.Errorf("exit code %d, want %q in:\n%s%s", code, says, w.Output, w.Errors)
+		}
+		if request(t, w) != nil {
+			t.Error("the decommission is still asked for")
+		}
+	}
+}

@@ -204,7 +204,7 @@ func (s *session) nothing(groups []view.Group) {
 		return
 	}
 	s.say("Nothing to move: %s cannot or must not be moved by Meshlift.", view.Count(stay, "data plane"))
-	_, _ = io.WriteString(s.text(), view.GroupsText(groups, s.env.Terminal.View()))
+	_, _ = io.WriteString(s.text(), view.GroupsText(view.Remaining(groups), s.env.Terminal.View()))
 }
 
 // choose asks the user, as well as the terminal allows. Not wanting to is a refusal.
@@ -221,7 +221,7 @@ func (s *session) choose(groups []view.Group) (map[string]bool, error) {
 	}
 	chosen := everything(groups)
 	s.say("Data planes to move to %s:", s.goal())
-	_, _ = io.WriteString(s.text(), view.GroupsText(groups, s.env.Terminal.View()))
+	_, _ = io.WriteString(s.text(), view.GroupsText(view.Remaining(groups), s.env.Terminal.View()))
 	if s.noPrompt || !s.env.Terminal.CanAsk() {
 		return chosen, nil
 	}
