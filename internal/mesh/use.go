@@ -15,6 +15,11 @@ func (w Workload) Uses(revision string) bool {
 	return slices.ContainsFunc(w.Pods, func(p Pod) bool { return p.Revision == revision })
 }
 
+// Needs tells whether a pod of the workload that is not terminating was injected by the revision.
+func (w Workload) Needs(revision string) bool {
+	return slices.ContainsFunc(w.Pods, func(p Pod) bool { return p.Revision == revision && !p.Terminating })
+}
+
 // Pinned is the revision or tag that the pod template names itself; "" when it names none. Istio heeds it only where the
 // namespace says nothing about injection.
 func (w Workload) Pinned() string { return w.TemplateLabels[LabelRev] }

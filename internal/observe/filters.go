@@ -42,7 +42,7 @@ func hashOf(spec any) string {
 // wrote the spec last.
 func filterOwner(f *unstructured.Unstructured) string {
 	labels, annotations := f.GetLabels(), f.GetAnnotations()
-	if creator := cmp.Or(annotations["cpaas.io/creator"], labels["cpaas.io/creator"]); creator != "" {
+	if creator := cmp.Or(annotations["cpaas.io/creator"], labels["cpaas.io/creator"], annotations["creator"], labels["creator"], annotations["owner"], labels["owner"]); creator != "" {
 		return creator
 	}
 	if release := annotations[annotationHelmRelease]; release != "" {

@@ -199,6 +199,13 @@ func (d *decider) back(w mesh.Workload, item Item) {
 		d.out.Counts.Skipped++
 		d.restore(w)
 	case w.Move != nil && w.Move.To == d.origin && reverse.State == Moving:
+		if reason, message := failure(w, w.Move.Started, d.Spec.Timeout.Duration, d.Now); reason != "" {
+			d.fail(w, v1alpha1.WorkloadFailure{
+				WorkloadReference: Reference(item.Ref), Attempt: w.Move.Attempt, Reason: reason, Message: "moving back: " + message + ": " + reverse.Message,
+			})
+			return
+		}
+		d.wake(w.Move.Started.Add(d.Spec.Timeout.Duration))
 		reverse.Message = "moving back: " + reverse.Message
 		d.moving(w, reverse)
 	case item.State == Pending:

@@ -170,6 +170,24 @@ func TestMoveBackByDecisionReturnsTheWorkloadAndGoesOn(t *testing.T) {
 	}
 }
 
+func TestAMoveBackThatDoesNotBecomeReadyFailsAtItsTimeout(t *testing.T) {
+	c, ref := stuckAt("w001")
+	run(t, c, spec(one), first, never)
+	back := spec(one, func(s *v1alpha1.DataPlaneRolloutSpec) {
+		s.Decisions = []v1alpha1.WorkloadDecision{{WorkloadReference: Reference(ref), Action: v1alpha1.MoveBack}}
+	})
+	for _, a := range c.decide(back, nil).Actions {
+		c.do(a)
+	}
+	if out := c.decide(back, nil); out.Counts.Moving != 1 || out.Counts.Failed != 0 {
+		t.Errorf("at once: %+v", out.Counts)
+	}
+	c.now = c.now.Add(10 * time.Minute)
+	if out := c.decide(back, nil); out.Counts.Failed != 1 || !strings.HasPrefix(out.Failures[0].Message, "moving back: ") {
+		t.Errorf("at the timeout: %+v", out)
+	}
+}
+
 func TestMoveBackByPolicyReturnsTheWorkloadOnceAndStops(t *testing.T) {
 	c, ref := stuckAt("w001")
 	out := run(t, c, spec(one, func(s *v1alpha1.DataPlaneRolloutSpec) { s.FailurePolicy = v1alpha1.FailureMoveBack }), first, never)

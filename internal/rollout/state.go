@@ -43,6 +43,9 @@ type Item struct {
 	Warnings []string
 	// Pods that live (those that are terminating do not count), and those of them injected by the target and ready.
 	Pods, MovedPods int32
+	// Remaining is true while the other revision is needed: a live pod runs on it, or the next pod would. A pod of the
+	// target that is not ready does not need it.
+	Remaining bool
 }
 
 // Plan returns every data plane of the two revisions with its state on the way from one to the other, gateways after
@@ -56,7 +59,9 @@ func Plan(inv *mesh.Inventory, from, to string, dir v1alpha1.Direction) []Item {
 		if !concerned(inv, w, from, to) {
 			continue
 		}
-		out = append(out, itemOf(inv, w, to))
+		i := itemOf(inv, w, to)
+		i.Remaining = w.Needs(from) || nextRevision(inv, w) != to
+		out = append(out, i)
 	}
 	out = append(out, looseItems(inv, from, to)...)
 	slices.SortStableFunc(out, compareItems)
@@ -193,7 +198,8 @@ func looseItems(inv *mesh.Inventory, from, to string) []Item {
 		if p.Revision == to {
 			i.MovedPods++
 		} else {
-			i.State, i.Message = Unsupported, fmt.Sprintf("Meshlift does not drive the kind %s: restart it yourself, or let it finish", ref.Kind)
+			i.State, i.Remaining = Unsupported, true
+			i.Message = fmt.Sprintf("Meshlift does not drive the kind %s: restart it yourself, or let it finish", ref.Kind)
 		}
 	}
 	out := make([]Item, 0, len(byRef))

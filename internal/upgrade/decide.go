@@ -130,6 +130,11 @@ func Decide(in Input) Decision {
 		}
 	}
 	d.count()
+	if in.Status.From == nil && in.Snapshot.Refused == "" {
+		// The acceptance is written down before anything is done for it: after a crash in the middle of the installation,
+		// the revision that is half there must be known to be ours.
+		d.out.Action, d.out.Again = Nothing, time.Millisecond
+	}
 	return d.out
 }
 
@@ -243,9 +248,10 @@ func (d *decision) dataPlanes() Step {
 	}
 	remaining, unsupported := 0, 0
 	for _, i := range rollout.Plan(d.inv, from, to, v1alpha1.Forward) {
-		if i.State != rollout.Moved {
-			remaining++
+		if !i.Remaining {
+			continue
 		}
+		remaining++
 		if i.State == rollout.Unsupported {
 			unsupported++
 		}
@@ -330,7 +336,7 @@ func (d *decision) count() {
 	for _, i := range rollout.Plan(d.inv, d.in.Snapshot.From.Revision, d.in.Snapshot.To.Revision, v1alpha1.Forward) {
 		d.out.DataPlanes.Total++
 		switch {
-		case i.State == rollout.Moved:
+		case !i.Remaining:
 			d.out.DataPlanes.Moved++
 		case i.Role.IsGateway():
 			d.out.DataPlanes.Gateways++

@@ -55,7 +55,7 @@ func cluster(on string) *mesh.Inventory {
 }
 
 func input(on string, change ...func(*Input)) Input {
-	in := Input{Now: now, Snapshot: Snapshot{
+	in := Input{Now: now, Status: v1alpha1.ClusterUpgradeStatus{From: &v1alpha1.RevisionRef{Revision: oldRev}, To: &v1alpha1.RevisionRef{Revision: newRev}}, Snapshot: Snapshot{
 		Inventory: cluster(on), ControlPlane: ControlPlaneFacts{Ready: true}, Connections: Connections{Known: true},
 		From: v1alpha1.RevisionRef{Revision: oldRev, Version: "1.30.0"}, To: v1alpha1.RevisionRef{Revision: newRev, Version: "1.31.0"},
 		Admission: Admission{Handover: true, Guards: true},
@@ -159,6 +159,13 @@ func TestStepsFollowEachOtherAndTheFirstUnmetOneSaysWhatToDo(t *testing.T) {
 	}
 }
 
+func TestTheAcceptanceIsWrittenDownBeforeAnythingIsDone(t *testing.T) {
+	d := Decide(input(oldRev, func(in *Input) { in.Snapshot.ControlPlane, in.Status = ControlPlaneFacts{}, v1alpha1.ClusterUpgradeStatus{} }))
+	if d.Action != Nothing || d.Again == 0 || !d.Steps[0].Done {
+		t.Errorf("action %q, again %s, %+v", d.Action, d.Again, d.Steps[0])
+	}
+}
+
 // switched is a cluster after the switch-over: nothing names the old revision any more.
 func switched(in *Input) {
 	inv := in.Snapshot.Inventory
@@ -244,6 +251,16 @@ func TestDecommissionIsRefusedForEachSingleUserByEachSourceAlone(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAPodOfTheNewRevisionThatIsNotReadyDoesNotKeepTheOldOneInUse(t *testing.T) {
+	d := Decide(input(newRev, func(in *Input) {
+		w := &in.Snapshot.Inventory.Workloads[0]
+		w.Pods[0].Ready, w.Progress.Available = false, 0
+	}))
+	if s := step(d, v1alpha1.ConditionDataPlanesMoved); !s.Done || d.DataPlanes.Moved != 1 {
+		t.Errorf("%+v, %+v", s, d.DataPlanes)
 	}
 }
 

@@ -95,7 +95,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return r.finalize(ctx, cu)
 	}
 	if cu.Status.Decommission != nil && cu.Status.Decommission.RemovedAt != nil && finishedConditions(cu) {
-		return reconcile.Result{}, nil // history
+		if !controllerutil.RemoveFinalizer(cu, Finalizer) {
+			return reconcile.Result{}, nil // history
+		}
+		if err := r.Client.Update(ctx, cu); client.IgnoreNotFound(err) != nil {
+			return reconcile.Result{}, fmt.Errorf("take the finalizer off ClusterUpgrade %q: %w", cu.Name, err)
+		}
+		return reconcile.Result{}, nil
 	}
 	if controllerutil.AddFinalizer(cu, Finalizer) {
 		if err := r.Client.Update(ctx, cu); err != nil {
@@ -120,7 +126,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if actErr != nil {
 		return reconcile.Result{}, actErr
 	}
-	if acted {
+	if acted || d.Done() {
 		return reconcile.Result{RequeueAfter: 100 * time.Millisecond}, nil
 	}
 	return reconcile.Result{RequeueAfter: d.Again}, nil

@@ -24,9 +24,6 @@ const Path = "/charts/"
 // served are the names of the charts in the repository; Istio's source has more that users do not install.
 var served = map[string]bool{"base": true, "istiod": true, "gateway": true, "cni": true, "ztunnel": true}
 
-// placeholder is the version of charts that no release process has stamped.
-const placeholder = "1.0.0"
-
 // Repository is a Helm repository. Its archives are made when somebody first asks for them.
 type Repository struct {
 	versions map[string]string
@@ -64,9 +61,9 @@ func load(path, version string) (*chartv2.Chart, error) {
 	if err != nil {
 		return nil, fmt.Errorf("chart %s: %w", path, err)
 	}
-	if c.Metadata.Version == placeholder {
-		c.Metadata.Version, c.Metadata.AppVersion = version, version
-	}
+	// The lab's name of the version decides: that of the files is a placeholder in a source tree, and one Istio may be
+	// served under several versions.
+	c.Metadata.Version, c.Metadata.AppVersion = version, version
 	return c, nil
 }
 
