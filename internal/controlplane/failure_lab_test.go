@@ -38,8 +38,10 @@ func TestAFailedInstallationIsRemovedAndSaysWhy(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			ctx := t.Context()
 			if test.quota {
-				quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: istioSystem, Name: "none"},
-					Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("1")}}}
+				quota := &corev1.ResourceQuota{
+					ObjectMeta: metav1.ObjectMeta{Namespace: istioSystem, Name: "none"},
+					Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("1")}},
+				}
 				if err := l.Create(ctx, quota); err != nil {
 					t.Fatal(err)
 				}
@@ -232,8 +234,10 @@ func TestTheBaseOfAnOldChartIsTakenOverWithItsCRDs(t *testing.T) {
 		t.Errorf("base is %+v, %v", r, err)
 	}
 	// What the user does next must go on to work.
-	if err := l.helm.Apply(ctx, release.Spec{Name: "istio-base", Namespace: istioSystem, Force: true, KeepWebhooks: []string{"istiod-default-validator"},
-		Source: release.Source{Repository: l.charts, Name: "base", Version: "1.31.0"}}); err != nil {
+	if err := l.helm.Apply(ctx, release.Spec{
+		Name: "istio-base", Namespace: istioSystem, Force: true, KeepWebhooks: []string{"istiod-default-validator"},
+		Source: release.Source{Repository: l.charts, Name: "base", Version: "1.31.0"},
+	}); err != nil {
 		t.Errorf("a later upgrade: %v", err)
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/yaml"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/controlplane"
@@ -40,9 +41,11 @@ import (
 //
 //	MESHLIFT_LAB_CHARTS=http://…/charts  the chart repository inside the lab
 //	MESHLIFT_LAB_ISTIOCTL=…              istioctl, for the tests that install with it
+//	MESHLIFT_LAB_AGENT=…/charts          where the chart of the agent is, to act with the agent's permissions only
 const (
 	envCharts   = "MESHLIFT_LAB_CHARTS"
 	envIstioctl = "MESHLIFT_LAB_ISTIOCTL"
+	envAgent    = "MESHLIFT_LAB_AGENT"
 )
 
 const istioSystem = "istio-system"
@@ -76,18 +79,75 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clients, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := controlplane.New(controlplane.Options{Client: c, Releases: h, Prober: xds.New(clients, istioSystem)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &lab{Client: c, rest: config, charts: charts, helm: h, service: s}
+	l := &lab{Client: c, rest: config, charts: charts, helm: h}
 	l.wipe(t)
 	l.namespace(t, istioSystem, nil)
+	agent := rest.CopyConfig(config)
+	if dir := os.Getenv(envAgent); dir != "" {
+		agent.Impersonate.UserName = "system:serviceaccount:" + agentNamespace + ":" + l.permit(t, dir)
+		agent.Impersonate.Groups = []string{"system:serviceaccounts", "system:serviceaccounts:" + agentNamespace, "system:authenticated"}
+	}
+	if l.service, err = serviceOf(agent); err != nil {
+		t.Fatal(err)
+	}
 	return l
+}
+
+const agentNamespace = "meshlift-agent-test"
+
+// permit gives the agent what its chart gives it, and nothing else, and returns the name of its account.
+func (l *lab) permit(t *testing.T, charts string) (account string) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(charts, "meshlift-agent", "Chart.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var chart struct{ Version string }
+	if err := yaml.Unmarshal(data, &chart); err != nil {
+		t.Fatal(err)
+	}
+	objects, err := l.helm.Render(t.Context(), release.Spec{
+		Name: "meshlift-agent", Namespace: agentNamespace,
+		Source: release.Source{Repository: charts, Name: "meshlift-agent", Version: chart.Version},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.namespace(t, agentNamespace, nil)
+	n := 0
+	for _, o := range objects {
+		switch o.GetKind() {
+		case "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding":
+			if err := l.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(o), client.FieldOwner("test"), client.ForceOwnership); err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if o.GetKind() == "ServiceAccount" {
+			account = o.GetName()
+		}
+	}
+	if n < 8 || account == "" {
+		t.Fatalf("the chart of the agent has %d objects about permissions and the account %q", n, account)
+	}
+	return account
+}
+
+// serviceOf makes the service as the agent does.
+func serviceOf(config *rest.Config) (*controlplane.Service, error) {
+	c, err := client.New(config, client.Options{})
+	if err != nil {
+		return nil, err
+	}
+	h, err := helm.New(helm.Options{REST: config})
+	if err != nil {
+		return nil, err
+	}
+	clients, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	return controlplane.New(controlplane.Options{Client: c, Releases: h, Prober: xds.New(clients, istioSystem)})
 }
 
 // wipe removes everything of Istio and of earlier tests.
@@ -167,8 +227,10 @@ func (l *lab) namespace(t *testing.T, name string, labels map[string]string) {
 // install installs a chart as a user would.
 func (l *lab) install(t *testing.T, name, chart, version string, values map[string]any) {
 	t.Helper()
-	err := l.helm.Apply(t.Context(), release.Spec{Name: name, Namespace: istioSystem, Values: values,
-		Source: release.Source{Repository: l.charts, Name: chart, Version: version}})
+	err := l.helm.Apply(t.Context(), release.Spec{
+		Name: name, Namespace: istioSystem, Values: values,
+		Source: release.Source{Repository: l.charts, Name: chart, Version: version},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -30,43 +29,39 @@ func (s *Service) Leftovers(ctx context.Context, revision string) (remaining []s
 	fail := func(err error) ([]string, error) {
 		return nil, fmt.Errorf("clean up after istiod %s: %w", revision, err)
 	}
-	for _, election := range elections() {
-		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: s.o.Namespace, Name: election + "-" + revision}}
+	leases := &coordinationv1.LeaseList{}
+	if err := s.o.Live.List(ctx, leases, client.InNamespace(s.o.Namespace)); err != nil {
+		return fail(fmt.Errorf("list Leases: %w", err))
+	}
+	for i := range leases.Items {
+		lease := &leases.Items[i]
+		election, own := strings.CutSuffix(lease.Name, "-"+revision)
+		if !own || !slices.Contains(elections(), election) {
+			continue
+		}
 		if err := s.o.Client.Delete(ctx, lease); client.IgnoreNotFound(err) != nil {
 			return fail(fmt.Errorf("delete Lease %q: %w", lease.Name, err))
 		}
 	}
-	kinds := append(pruned(), schema.GroupVersionKind{Group: "install.istio.io", Version: "v1alpha1", Kind: "IstioOperator"})
+	kinds := append(pruned(), kind{istioOperator, true})
 	if revision != mesh.DefaultRevision { // as a label of these it is the tag default, and not the revision
-		kinds = append(kinds, schema.GroupVersionKind{Version: "v1", Kind: "Namespace"},
-			schema.GroupVersionKind{Group: "gateway.networking.k8s.io", Version: "v1", Kind: "Gateway"})
+		kinds = append(kinds, kind{schema.GroupVersionKind{Version: "v1", Kind: "Namespace"}, false},
+			kind{schema.GroupVersionKind{Group: "gateway.networking.k8s.io", Version: "v1", Kind: "Gateway"}, false})
 	}
-	for _, kind := range kinds {
-		list := &metav1.PartialObjectMetadataList{}
-		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-		selector := []client.ListOption{client.MatchingLabels{mesh.LabelRev: revision}}
-		if kind.Kind != "Namespace" && kind.Kind != "Gateway" {
-			selector = append(selector, s.within(kind))
+	for _, k := range kinds {
+		var selector []client.ListOption
+		if k.GroupVersionKind != istioOperator {
+			selector = append(selector, client.MatchingLabels{mesh.LabelRev: revision})
 		}
-		if kind.Kind == "IstioOperator" {
-			selector = []client.ListOption{client.InNamespace(s.o.Namespace)}
-		}
-		err := s.o.Live.List(ctx, list, selector...)
-		if meta.IsNoMatchError(err) {
-			continue
-		}
+		objects, err := s.list(ctx, k, selector...)
 		if err != nil {
-			return fail(fmt.Errorf("list %s: %w", kind.Kind, err))
+			return fail(err)
 		}
-		for _, o := range list.Items {
-			if kind.Kind == "IstioOperator" && o.Name != object("installed-state", revision) || o.DeletionTimestamp != nil || o.Name == readerAccount {
+		for _, o := range objects {
+			if k.GroupVersionKind == istioOperator && o.Name != object("installed-state", revision) || o.DeletionTimestamp != nil || o.Name == readerAccount {
 				continue
 			}
-			name := o.Name
-			if o.Namespace != "" {
-				name = o.Namespace + "/" + name
-			}
-			remaining = append(remaining, kind.Kind+" "+name)
+			remaining = append(remaining, k.Kind+" "+strings.TrimPrefix(o.Namespace+"/"+o.Name, "/"))
 		}
 	}
 	slices.Sort(remaining)

@@ -188,9 +188,17 @@ func (s *Service) effective(ctx context.Context, from mesh.Revision) (*oldValues
 		return nil, fmt.Errorf("read the injection values of revision %q: %w", from.Name, err)
 	}
 	for _, path := range [][]string{
-		{"global", "meshID"}, {"global", "network"}, {"global", "multiCluster"}, {"global", "istioNamespace"},
-		{"global", "imagePullSecrets"}, {"global", "imagePullPolicy"}, {"global", "caAddress"}, {"global", "remotePilotAddress"},
-		{"global", "externalIstiod"}, {"global", "pilotCertProvider"}, {"global", "proxy", "clusterDomain"},
+		{"global", "meshID"},
+		{"global", "network"},
+		{"global", "multiCluster"},
+		{"global", "istioNamespace"},
+		{"global", "imagePullSecrets"},
+		{"global", "imagePullPolicy"},
+		{"global", "caAddress"},
+		{"global", "remotePilotAddress"},
+		{"global", "externalIstiod"},
+		{"global", "pilotCertProvider"},
+		{"global", "proxy", "clusterDomain"},
 	} {
 		if v, ok, _ := unstructured.NestedFieldCopy(injection, path...); ok {
 			_ = unstructured.SetNestedField(out.values, v, path...)

@@ -8,6 +8,7 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -154,54 +155,64 @@ func revisionOf(values map[string]any) string {
 	return revision
 }
 
+// kind is a kind of object of a control plane.
+type kind struct {
+	schema.GroupVersionKind
+	// namespaced objects are looked for in the Istio namespace only.
+	namespaced bool
+}
+
 // pruned are the kinds that "istioctl uninstall --revision" removes, webhooks first so that nothing is asked of an istiod
 // that is half gone (operator/pkg/uninstall/prune.go of Istio). Gateways, Pods and Secrets are not among them.
-func pruned() []schema.GroupVersionKind {
-	rbac, core, admission := "rbac.authorization.k8s.io", "", "admissionregistration.k8s.io"
-	return []schema.GroupVersionKind{
-		{Group: admission, Version: "v1", Kind: "MutatingWebhookConfiguration"},
-		{Group: admission, Version: "v1", Kind: "ValidatingWebhookConfiguration"},
-		{Group: "autoscaling", Version: "v2", Kind: "HorizontalPodAutoscaler"},
-		{Group: "policy", Version: "v1", Kind: "PodDisruptionBudget"},
-		{Group: "apps", Version: "v1", Kind: "Deployment"},
-		{Group: core, Version: "v1", Kind: "Service"},
-		{Group: core, Version: "v1", Kind: "ConfigMap"},
-		{Group: core, Version: "v1", Kind: "ServiceAccount"},
-		{Group: rbac, Version: "v1", Kind: "RoleBinding"},
-		{Group: rbac, Version: "v1", Kind: "Role"},
-		{Group: rbac, Version: "v1", Kind: "ClusterRoleBinding"},
-		{Group: rbac, Version: "v1", Kind: "ClusterRole"},
-		{Group: "networking.k8s.io", Version: "v1", Kind: "NetworkPolicy"},
-		{Group: "networking.istio.io", Version: "v1alpha3", Kind: "EnvoyFilter"},
+func pruned() []kind {
+	cluster := func(group, name string) kind {
+		return kind{schema.GroupVersionKind{Group: group, Version: "v1", Kind: name}, false}
+	}
+	namespaced := func(group, version, name string) kind {
+		return kind{schema.GroupVersionKind{Group: group, Version: version, Kind: name}, true}
+	}
+	rbac, admission := "rbac.authorization.k8s.io", "admissionregistration.k8s.io"
+	return []kind{
+		cluster(admission, "MutatingWebhookConfiguration"), cluster(admission, "ValidatingWebhookConfiguration"),
+		namespaced("autoscaling", "v2", "HorizontalPodAutoscaler"), namespaced("policy", "v1", "PodDisruptionBudget"),
+		namespaced("apps", "v1", "Deployment"), namespaced("", "v1", "Service"), namespaced("", "v1", "ConfigMap"),
+		namespaced("", "v1", "ServiceAccount"), namespaced(rbac, "v1", "RoleBinding"), namespaced(rbac, "v1", "Role"),
+		cluster(rbac, "ClusterRoleBinding"), cluster(rbac, "ClusterRole"),
+		namespaced("networking.k8s.io", "v1", "NetworkPolicy"), namespaced("networking.istio.io", "v1alpha3", "EnvoyFilter"),
 	}
 }
 
-// within limits a list of a namespaced kind of istiod to the Istio namespace, the only one that the agent may look into.
-func (s *Service) within(kind schema.GroupVersionKind) client.InNamespace {
-	mapping, err := s.o.Client.RESTMapper().RESTMapping(kind.GroupKind(), kind.Version)
-	if err != nil || mapping.Scope.Name() == meta.RESTScopeNameRoot {
-		return ""
+// list reads the metadata of objects of a kind; a kind that the API server does not know has none.
+func (s *Service) list(ctx context.Context, k kind, options ...client.ListOption) ([]metav1.PartialObjectMetadata, error) {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(k.GroupVersion().WithKind(k.Kind + "List"))
+	if k.namespaced {
+		options = append(options, client.InNamespace(s.o.Namespace))
 	}
-	return client.InNamespace(s.o.Namespace)
+	err := s.o.Live.List(ctx, list, options...)
+	if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", k.Kind, err)
+	}
+	for i := range list.Items {
+		list.Items[i].SetGroupVersionKind(k.GroupVersionKind)
+	}
+	return list.Items, nil
 }
 
 // labelled lists the objects of istiod that carry the label of the revision, in the order in which they are removed.
 func (s *Service) labelled(ctx context.Context, revision string) ([]metav1.PartialObjectMetadata, error) {
 	var out []metav1.PartialObjectMetadata
-	for _, kind := range pruned() {
-		list := &metav1.PartialObjectMetadataList{}
-		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-		err := s.o.Live.List(ctx, list, s.within(kind), client.MatchingLabels{mesh.LabelRev: revision})
-		if meta.IsNoMatchError(err) {
-			continue
-		}
+	for _, k := range pruned() {
+		objects, err := s.list(ctx, k, client.MatchingLabels{mesh.LabelRev: revision})
 		if err != nil {
-			return nil, fmt.Errorf("list %s of revision %s: %w", kind.Kind, revision, err)
+			return nil, err
 		}
-		for _, o := range list.Items {
-			o.SetGroupVersionKind(kind)
-			if s.ofControlPlane(&o, revision) {
-				out = append(out, o)
+		for i := range objects {
+			if s.ofControlPlane(&objects[i], revision) {
+				out = append(out, objects[i])
 			}
 		}
 	}
@@ -211,9 +222,6 @@ func (s *Service) labelled(ctx context.Context, revision string) ([]metav1.Parti
 // ofControlPlane tells whether an object that carries the revision's label is part of its istiod.
 func (s *Service) ofControlPlane(o *metav1.PartialObjectMetadata, revision string) bool {
 	if _, tag := o.Labels[mesh.LabelTag]; tag || o.Name == defaultValidator {
-		return false
-	}
-	if o.Namespace != "" && o.Namespace != s.o.Namespace {
 		return false
 	}
 	// The chart forgot the component label on validators; they are known by name.

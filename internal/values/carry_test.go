@@ -84,96 +84,100 @@ func input(t testing.TB, old string) values.Input {
 	}
 }
 
-func TestValuesReachTheNewChart(t *testing.T) {
-	for _, test := range []struct {
-		name, old, want string
-		report          v1alpha1.ValuesReport
-	}{
-		{
-			name: "mesh configuration and settings of istiod are kept",
-			old: `
+type carryCase struct {
+	name, old, want string
+	report          v1alpha1.ValuesReport
+}
+
+var carryCases = []carryCase{
+	{
+		name: "mesh configuration and settings of istiod are kept",
+		old: `
 meshConfig: {accessLogFile: /dev/stdout, defaultConfig: {proxyMetadata: {A.B: "1"}}}
 pilot: {autoscaleMin: 3, env: {PILOT_X: "true"}, nodeSelector: {zone: a}}
 global: {meshID: m1, multiCluster: {clusterName: c1}}`,
-			want: `
+		want: `
 meshConfig: {accessLogFile: /dev/stdout, defaultConfig: {proxyMetadata: {A.B: "1"}}}
 autoscaleMin: 3
 env: {PILOT_X: "true"}
 nodeSelector: {zone: a}
 revision: 1-31
 global: {meshID: m1, multiCluster: {clusterName: c1}, hub: docker.io/istio, tag: 1.31.0}`,
-			report: v1alpha1.ValuesReport{Carried: []string{
-				"global.meshID", "global.multiCluster.clusterName", "meshConfig.accessLogFile", `meshConfig.defaultConfig.proxyMetadata.A\.B`,
-				"pilot.autoscaleMin -> autoscaleMin", "pilot.env.PILOT_X -> env.PILOT_X", "pilot.nodeSelector.zone -> nodeSelector.zone",
-			}},
-		},
-		{
-			name: "identity, tags and images become those of the new revision",
-			old: `
+		report: v1alpha1.ValuesReport{Carried: []string{
+			"global.meshID", "global.multiCluster.clusterName", "meshConfig.accessLogFile", `meshConfig.defaultConfig.proxyMetadata.A\.B`,
+			"pilot.autoscaleMin -> autoscaleMin", "pilot.env.PILOT_X -> env.PILOT_X", "pilot.nodeSelector.zone -> nodeSelector.zone",
+		}},
+	},
+	{
+		name: "identity, tags and images become those of the new revision",
+		old: `
 revision: 1-30
 revisionTags: [prod]
 defaultRevision: 1-30
 global: {hub: gcr.io/istio-release, tag: 1.30.3-distroless}
 pilot: {tag: 1.30.1, image: "mirror.example/pilot:1.30.3"}`,
-			want: `
+		want: `
 revision: 1-31
 global: {hub: docker.io/istio, tag: 1.31.0-distroless}`,
-			report: v1alpha1.ValuesReport{
-				Changed: []string{
-					"defaultRevision: dropped: the validator stays where it is until the old revision is decommissioned",
-					"global.hub: gcr.io/istio-release became docker.io/istio",
-					"global.tag: 1.30.3-distroless became 1.31.0-distroless",
-					"pilot.tag: dropped: 1.30.1 is a version of the old istiod; the new one comes from global.tag",
-					"revision: 1-30 became 1-31",
-					"revisionTags: dropped: the tags [prod] stay where they are until the old revision is decommissioned",
-				},
-				NotCarried: []string{"pilot.image: mirror.example/pilot:1.30.3 names an image of the old version; if you build your own, give the new one in spec.values"},
+		report: v1alpha1.ValuesReport{
+			Changed: []string{
+				"defaultRevision: dropped: the validator stays where it is until the old revision is decommissioned",
+				"global.hub: gcr.io/istio-release became docker.io/istio",
+				"global.tag: 1.30.3-distroless became 1.31.0-distroless",
+				"pilot.tag: dropped: 1.30.1 is a version of the old istiod; the new one comes from global.tag",
+				"revision: 1-30 became 1-31",
+				"revisionTags: dropped: the tags [prod] stay where they are until the old revision is decommissioned",
 			},
+			NotCarried: []string{"pilot.image: mirror.example/pilot:1.30.3 names an image of the old version; if you build your own, give the new one in spec.values"},
 		},
-		{
-			name: "the variant is not written twice",
-			old:  `global: {tag: 1.30.3, variant: distroless}`,
-			want: `{revision: 1-31, global: {hub: docker.io/istio, tag: 1.31.0, variant: distroless}}`,
-			report: v1alpha1.ValuesReport{
-				Carried: []string{"global.variant"},
-				Changed: []string{"global.tag: 1.30.3 became 1.31.0"},
-			},
+	},
+	{
+		name: "the variant is not written twice",
+		old:  `global: {tag: 1.30.3, variant: distroless}`,
+		want: `{revision: 1-31, global: {hub: docker.io/istio, tag: 1.31.0, variant: distroless}}`,
+		report: v1alpha1.ValuesReport{
+			Carried: []string{"global.variant"},
+			Changed: []string{"global.tag: 1.30.3 became 1.31.0"},
 		},
-		{
-			name: "the CNI plugin of old charts finds its new place",
-			old:  `istio_cni: {enabled: true, chained: true}`,
-			want: `{revision: 1-31, cni: {enabled: true}, global: {hub: docker.io/istio, tag: 1.31.0}}`,
-			report: v1alpha1.ValuesReport{
-				Carried:    []string{"istio_cni.enabled -> cni.enabled"},
-				NotCarried: []string{"istio_cni.chained: the new chart does not know it and would ignore it; look in the release notes for what took its place"},
-			},
+	},
+	{
+		name: "the CNI plugin of old charts finds its new place",
+		old:  `istio_cni: {enabled: true, chained: true}`,
+		want: `{revision: 1-31, cni: {enabled: true}, global: {hub: docker.io/istio, tag: 1.31.0}}`,
+		report: v1alpha1.ValuesReport{
+			Carried:    []string{"istio_cni.enabled -> cni.enabled"},
+			NotCarried: []string{"istio_cni.chained: the new chart does not know it and would ignore it; look in the release notes for what took its place"},
 		},
-		{
-			name: "compatibility that the new chart offers is kept and said",
-			old:  `compatibilityVersion: "1.30"`,
-			want: `{revision: 1-31, compatibilityVersion: "1.30", global: {hub: docker.io/istio, tag: 1.31.0}}`,
-			report: v1alpha1.ValuesReport{Changed: []string{
-				"compatibilityVersion: kept: 1.30, the new istiod will behave like Istio 1.30 in the ways that later versions changed; remove it to get the new behaviour",
-			}},
+	},
+	{
+		name: "compatibility that the new chart offers is kept and said",
+		old:  `compatibilityVersion: "1.30"`,
+		want: `{revision: 1-31, compatibilityVersion: "1.30", global: {hub: docker.io/istio, tag: 1.31.0}}`,
+		report: v1alpha1.ValuesReport{Changed: []string{
+			"compatibilityVersion: kept: 1.30, the new istiod will behave like Istio 1.30 in the ways that later versions changed; remove it to get the new behaviour",
+		}},
+	},
+	{
+		name: "compatibility and profiles that the new chart has no more are left out",
+		old:  `{compatibilityVersion: "1.20", profile: openshift}`,
+		want: `{revision: 1-31, global: {hub: docker.io/istio, tag: 1.31.0}}`,
+		report: v1alpha1.ValuesReport{NotCarried: []string{
+			"compatibilityVersion: the new chart has no compatibility version 1.20", "profile: the new chart has no profile openshift",
+		}},
+	},
+	{
+		name: "of two spellings of one setting the one that wins today wins",
+		old:  `{pilot: {autoscaleMin: 2}, autoscaleMin: 5}`,
+		want: `{revision: 1-31, autoscaleMin: 2, global: {hub: docker.io/istio, tag: 1.31.0}}`,
+		report: v1alpha1.ValuesReport{
+			Carried:    []string{"pilot.autoscaleMin -> autoscaleMin"},
+			NotCarried: []string{"autoscaleMin: pilot.autoscaleMin is set too and wins"},
 		},
-		{
-			name: "compatibility and profiles that the new chart has no more are left out",
-			old:  `{compatibilityVersion: "1.20", profile: openshift}`,
-			want: `{revision: 1-31, global: {hub: docker.io/istio, tag: 1.31.0}}`,
-			report: v1alpha1.ValuesReport{NotCarried: []string{
-				"compatibilityVersion: the new chart has no compatibility version 1.20", "profile: the new chart has no profile openshift",
-			}},
-		},
-		{
-			name: "of two spellings of one setting the one that wins today wins",
-			old:  `{pilot: {autoscaleMin: 2}, autoscaleMin: 5}`,
-			want: `{revision: 1-31, autoscaleMin: 2, global: {hub: docker.io/istio, tag: 1.31.0}}`,
-			report: v1alpha1.ValuesReport{
-				Carried:    []string{"pilot.autoscaleMin -> autoscaleMin"},
-				NotCarried: []string{"autoscaleMin: pilot.autoscaleMin is set too and wins"},
-			},
-		},
-	} {
+	},
+}
+
+func TestValuesReachTheNewChart(t *testing.T) {
+	for _, test := range carryCases {
 		t.Run(test.name, func(t *testing.T) {
 			got, report := values.Carry(input(t, test.old))
 			if diff := cmp.Diff(tree(t, test.want), got); diff != "" {
