@@ -183,7 +183,9 @@ const (
 )
 
 // Refused tells whether the move was refused before anything was touched, so that only this record remembers it.
-func (f WorkloadFailure) Refused() bool { return f.Reason == FailureRehearsal || f.Reason == FailureApply }
+func (f WorkloadFailure) Refused() bool {
+	return f.Reason == FailureRehearsal || f.Reason == FailureApply
+}
 
 // RolloutCounts counts the targets of a rollout.
 type RolloutCounts struct {

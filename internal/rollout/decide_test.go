@@ -61,7 +61,9 @@ func first(string, int) int { return 0 }
 func TestARolloutEndsWithEverythingMovedOnceWhateverIsLostInCrashes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := newSim(rapid.IntRange(0, 12).Draw(t, "workloads"), rapid.IntRange(0, 3).Draw(t, "gateways"))
-		s := spec(func(s *v1alpha1.DataPlaneRolloutSpec) { s.Parallelism = int32(rapid.IntRange(1, 5).Draw(t, "parallelism")) })
+		s := spec(func(s *v1alpha1.DataPlaneRolloutSpec) {
+			s.Parallelism = int32(rapid.IntRange(1, 5).Draw(t, "parallelism"))
+		})
 		pick := func(label string, n int) int { return rapid.IntRange(0, n-1).Draw(t, label) }
 		crash := func() bool { return rapid.IntRange(0, 3).Draw(t, "crash") == 0 }
 		out := run(t, c, s, pick, crash)

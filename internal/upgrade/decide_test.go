@@ -99,39 +99,46 @@ func TestStepsFollowEachOtherAndTheFirstUnmetOneSaysWhatToDo(t *testing.T) {
 			input(oldRev, func(in *Input) {
 				in.Snapshot.Refused, in.Snapshot.RefusedReason = "no such path", v1alpha1.ReasonUnsupportedPath
 			}),
-			[]string{v1alpha1.ReasonUnsupportedPath, w, w, w, w, w}, Nothing, "no such path",
+			[]string{v1alpha1.ReasonUnsupportedPath, w, w, w, w, w},
+			Nothing, "no such path",
 		},
 		"the new istiod is installed first": {
 			input(oldRev, func(in *Input) { in.Snapshot.ControlPlane = ControlPlaneFacts{} }),
-			[]string{d, d, v1alpha1.ReasonInProgress, w, w, w}, Install, "being installed",
+			[]string{d, d, v1alpha1.ReasonInProgress, w, w, w},
+			Install, "being installed",
 		},
 		"a failed installation waits for a person": {
 			input(oldRev, func(in *Input) { in.Snapshot.ControlPlane = ControlPlaneFacts{Failed: "no image"} }),
-			[]string{d, d, v1alpha1.ReasonInstallFailed, w, w, w}, Nothing, "no image",
+			[]string{d, d, v1alpha1.ReasonInstallFailed, w, w, w},
+			Nothing, "no image",
 		},
 		"a paused upgrade installs nothing": {
 			input(oldRev, func(in *Input) { in.Snapshot.ControlPlane, in.Spec.Paused = ControlPlaneFacts{}, true }),
-			[]string{d, d, v1alpha1.ReasonPaused, w, w, w}, Nothing, "meshlift upgrade resume",
+			[]string{d, d, v1alpha1.ReasonPaused, w, w, w},
+			Nothing, "meshlift upgrade resume",
 		},
 		"an EnvoyFilter waits for its acknowledgement": {
 			input(oldRev, func(in *Input) {
 				in.Snapshot.Inventory.EnvoyFilters = []mesh.EnvoyFilter{{Namespace: "shop", Name: "lua", Hash: "h1"}}
 			}),
-			[]string{d, d, done, v1alpha1.ReasonFilters, w, w}, Nothing, "shop/lua",
+			[]string{d, d, done, v1alpha1.ReasonFilters, w, w},
+			Nothing, "shop/lua",
 		},
 		"an EnvoyFilter that changed after its acknowledgement waits again": {
 			input(oldRev, func(in *Input) {
 				in.Snapshot.Inventory.EnvoyFilters = []mesh.EnvoyFilter{{Namespace: "shop", Name: "lua", Hash: "h2"}}
 				in.Spec.EnvoyFilters = []v1alpha1.EnvoyFilterAcknowledgement{{Namespace: "shop", Name: "lua", Hash: "h1"}}
 			}),
-			[]string{d, d, done, v1alpha1.ReasonFilters, w, w}, Nothing, "1 of 1",
+			[]string{d, d, done, v1alpha1.ReasonFilters, w, w},
+			Nothing, "1 of 1",
 		},
 		"an acknowledged EnvoyFilter is handled, and the handover is kept while data planes remain": {
 			input(oldRev, func(in *Input) {
 				in.Snapshot.Inventory.EnvoyFilters = []mesh.EnvoyFilter{{Namespace: "shop", Name: "lua", Hash: "h1"}}
 				in.Spec.EnvoyFilters = []v1alpha1.EnvoyFilterAcknowledgement{{Namespace: "shop", Name: "lua", Hash: "h1"}}
 			}),
-			[]string{d, d, done, d, v1alpha1.ReasonDataPlanesRemain, w}, Handover, "meshlift rollout",
+			[]string{d, d, done, d, v1alpha1.ReasonDataPlanesRemain, w},
+			Handover, "meshlift rollout",
 		},
 		"when everything has moved, a person decides": {
 			input(newRev), []string{d, d, done, d, d, v1alpha1.ReasonUserAction}, Handover, "meshlift decommission",
@@ -160,7 +167,9 @@ func TestStepsFollowEachOtherAndTheFirstUnmetOneSaysWhatToDo(t *testing.T) {
 }
 
 func TestTheAcceptanceIsWrittenDownBeforeAnythingIsDone(t *testing.T) {
-	d := Decide(input(oldRev, func(in *Input) { in.Snapshot.ControlPlane, in.Status = ControlPlaneFacts{}, v1alpha1.ClusterUpgradeStatus{} }))
+	d := Decide(input(oldRev, func(in *Input) {
+		in.Snapshot.ControlPlane, in.Status = ControlPlaneFacts{}, v1alpha1.ClusterUpgradeStatus{}
+	}))
 	if d.Action != Nothing || d.Again == 0 || !d.Steps[0].Done {
 		t.Errorf("action %q, again %s, %+v", d.Action, d.Again, d.Steps[0])
 	}

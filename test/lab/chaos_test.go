@@ -29,6 +29,7 @@ import (
 
 var (
 	chaosSeeds = flag.Int("chaos.seeds", 30, "how many whole upgrades TestTheAgentKilledAtAnyPointEndsWhereNoCrashWouldHave runs, one for each seed")
+	chaosLabs  = flag.Int("chaos.labs", 3, "in how many labs at the same time")
 	chaosFirst = flag.Int("chaos.first", 1, "the first seed")
 )
 
@@ -47,12 +48,35 @@ type chaos struct {
 //
 // The versions after 1.31 are the charts and the binary of 1.31 under other numbers.
 func TestTheAgentKilledAtAnyPointEndsWhereNoCrashWouldHave(t *testing.T) {
-	c := &chaos{cluster: startChaos(t), minor: 30}
+	seeds := seedRange(*chaosFirst, *chaosSeeds)
+	for n := range min(*chaosLabs, len(seeds)) {
+		t.Run(fmt.Sprintf("lab %d", n+1), func(t *testing.T) {
+			t.Parallel()
+			var mine []int
+			for m := n; m < len(seeds); m += *chaosLabs {
+				mine = append(mine, seeds[m])
+			}
+			underFire(t, fmt.Sprintf("chaos-%d", n+1), mine)
+		})
+	}
+}
+
+func seedRange(first, n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = first + i
+	}
+	return out
+}
+
+// underFire runs one upgrade after the other in one lab.
+func underFire(t *testing.T, lab string, seeds []int) {
+	c := &chaos{cluster: startChaos(t, lab, len(seeds)), minor: 30}
 	stop := c.hammer(t)
-	for seed := *chaosFirst; seed < *chaosFirst+*chaosSeeds; seed++ {
+	for _, seed := range seeds {
 		ok := t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			before := c.templates(t)
-			kills := c.upgradeUnderFire(t, rand.New(rand.NewPCG(uint64(seed), 0)))
+			kills := c.upgradeUnderFire(t, rand.New(rand.NewPCG(uint64(seed), 0))) // #nosec G404 G115 -- a schedule that can be repeated
 			c.leftClean(t, fmt.Sprintf("1-%d", c.minor))
 			c.endState(t, before)
 			t.Logf("1.%d to 1.%d with %d kills", c.minor-1, c.minor, kills)
@@ -65,9 +89,9 @@ func TestTheAgentKilledAtAnyPointEndsWhereNoCrashWouldHave(t *testing.T) {
 	stop()
 }
 
-func startChaos(t *testing.T) *cluster {
+func startChaos(t *testing.T, lab string, upgrades int) *cluster {
 	t.Helper()
-	last := 30 + *chaosSeeds
+	last := 30 + upgrades
 	flags := []string{"--workloads", "gateway"}
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -83,7 +107,7 @@ func startChaos(t *testing.T) *cluster {
 		cat.Spec.Releases = append(cat.Spec.Releases, v1alpha1.Release{Version: version, Patch: version + ".0", Kubernetes: []string{"1.32", "1.33", "1.34", "1.35", "1.36", "1.37"}})
 		cat.Spec.Paths = append(cat.Spec.Paths, v1alpha1.Path{From: fmt.Sprintf("1.%d", minor-1), To: version, Kubernetes: []string{"1.37"}})
 	}
-	c := &cluster{up(t, "chaos", flags...)}
+	c := &cluster{up(t, lab, flags...)}
 	c.ok(t, "install", "--set", "extraArgs=[--leader-elect-lease-duration=2s]")
 	c.create(t, cat)
 	namespace(t, c.Lab, "shop", map[string]string{"istio.io/rev": oldRev})
@@ -236,7 +260,7 @@ func (c *chaos) hammer(t *testing.T) (stop func()) {
 			}
 			select {
 			case <-ctx.Done():
-			case <-time.After(20 * time.Millisecond): // a rate, not a wait for anything
+			case <-time.After(150 * time.Millisecond): // a rate, not a wait for anything
 			}
 		}
 	})

@@ -58,6 +58,7 @@ func (c *cluster) complete(t *testing.T) {
 // TestMoves walks one cluster through everything that happens to data planes short of the decommission, which it then
 // refuses for every single user, and at last carries out.
 func TestMoves(t *testing.T) {
+	t.Parallel()
 	c := withAgent(t, "moves", nil, "--workloads", "gateway")
 	namespace(t, c.Lab, "shop", map[string]string{"istio.io/rev": oldRev})
 	for _, name := range []string{"cart", "catalog", "payment"} {

@@ -108,6 +108,7 @@ func described(inv *mesh.Inventory) []string {
 }
 
 func TestTheInventoryIsWhatRuns(t *testing.T) {
+	t.Parallel()
 	log.SetLogger(logr.Discard())
 	l := up(t, "observe", "--install", "1.30.0", "--tag", "default", "--workloads", "bookinfo,grpc,gateway")
 	disco, err := discovery.NewDiscoveryClientForConfig(l.REST)

@@ -21,8 +21,11 @@ import (
 
 func TestRevision(t *testing.T) {
 	for _, c := range []struct{ choice, version, want string }{
-		{AutoRevision, "1.30.0", "1-30"}, {AutoRevision, "1.31.0-rc.1", "1-31"}, {"", "1.31.2", "1-31"},
-		{DefaultRevision, "1.30.0", ""}, {"canary", "1.30.0", "canary"},
+		{AutoRevision, "1.30.0", "1-30"},
+		{AutoRevision, "1.31.0-rc.1", "1-31"},
+		{"", "1.31.2", "1-31"},
+		{DefaultRevision, "1.30.0", ""},
+		{"canary", "1.30.0", "canary"},
 	} {
 		if got := revision(c.choice, c.version); got != c.want {
 			t.Errorf("%q of %s: got %q, want %q", c.choice, c.version, got, c.want)

@@ -110,8 +110,11 @@ func TestIssueSetsSubject(t *testing.T) {
 
 func TestProcessImages(t *testing.T) {
 	pattern, err := regexp.Compile(processImages([]container.Image{
-		{Repository: "pilot", Tag: "1.30.0"}, {Repository: "pilot", Tag: "1.31.0"}, {Repository: "proxyv2"},
-		{Repository: "lab.meshlift.dev/echo"}, {Repository: "example.com/meshlift"},
+		{Repository: "pilot", Tag: "1.30.0"},
+		{Repository: "pilot", Tag: "1.31.0"},
+		{Repository: "proxyv2"},
+		{Repository: "lab.meshlift.dev/echo"},
+		{Repository: "example.com/meshlift"},
 	}))
 	if err != nil {
 		t.Fatal(err)
