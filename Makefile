@@ -34,16 +34,16 @@ demo: build lab ## Upgrade Istio 1.30 to 1.31 in the lab, before your eyes; AUTO
 	./demo/run $(if $(AUTO),--auto)
 
 .PHONY: test
-test: test-unit test-lab ## Run the unit tests of all modules, then the tests on the lab.
+test: lab build test-unit test-lab ## Build the lab if needed, then run the unit tests of all modules and the tests on the lab.
 
 .PHONY: test-unit
-test-unit: ## Run the unit tests of all modules.
+test-unit: ## Run the unit tests of all modules (those of the lab module need a built lab).
 	$(GO) test $(UNIT)
 	cd lab && $(GO) test ./...
 
 .PHONY: test-lab
 test-lab: build lab ## Run the tests on the lab.
-	$(GO) test -count 1 -timeout $(LAB_TIMEOUT) $(LAB_TESTS)
+	$(GO) test -count 1 -parallel 6 -timeout $(LAB_TIMEOUT) $(LAB_TESTS)
 
 .PHONY: lint
 lint: tools ## Run vet, gofumpt, staticcheck and govulncheck.

@@ -32,9 +32,11 @@ import (
 	"meshlift.dev/meshlift/internal/controller/clusterupgrade"
 	controlplanecontroller "meshlift.dev/meshlift/internal/controller/controlplane"
 	"meshlift.dev/meshlift/internal/controller/dataplanerollout"
+	"meshlift.dev/meshlift/internal/handover"
 	"meshlift.dev/meshlift/internal/observe"
 	"meshlift.dev/meshlift/internal/restart"
 	"meshlift.dev/meshlift/internal/routing"
+	"meshlift.dev/meshlift/internal/version"
 	"meshlift.dev/meshlift/internal/webhook"
 )
 
@@ -56,6 +58,8 @@ type Config struct {
 	WebhookService string
 	// WebhookSecret is the name of the Secret that holds their certificate.
 	WebhookSecret string
+	// Handover is the mode of handovers; "" chooses by the version of Kubernetes.
+	Handover handover.Mode
 	// InstallTimeout is how long a new istiod may take to become ready.
 	InstallTimeout time.Duration
 	Log            logr.Logger
@@ -155,7 +159,11 @@ func wire(ctx context.Context, mgr manager.Manager, c Config) error {
 	}
 	observer := observe.New(mgr.GetCache(), c.IstioNamespace, observe.WithLive(mgr.GetAPIReader()), observe.WithDiscovery(disco))
 	catalogs := func(ctx context.Context) (catalog.Catalog, error) { return effectiveCatalog(ctx, mgr.GetClient()) }
-	router := &routing.Router{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Namespace: c.IstioNamespace}
+	mode, err := handoverMode(disco, c.Handover)
+	if err != nil {
+		return err
+	}
+	router := &routing.Router{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Namespace: c.IstioNamespace, Mode: mode}
 	life, connector, err := controlPlanes(mgr, kube, c, slog.New(logr.ToSlogHandler(c.Log)))
 	if err != nil {
 		return err
@@ -184,6 +192,22 @@ func wire(ctx context.Context, mgr manager.Manager, c Config) error {
 	return mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
 		return controlplanecontroller.Ensure(ctx, mgr.GetClient(), c.IstioNamespace)
 	}))
+}
+
+// handoverMode is the one that was asked for, else the best that this API server can do.
+func handoverMode(disco discovery.ServerVersionInterface, asked handover.Mode) (handover.Mode, error) {
+	if asked != "" {
+		return asked, nil
+	}
+	v, err := disco.ServerVersion()
+	if err != nil {
+		return "", fmt.Errorf("read the version of the API server: %w", err)
+	}
+	minor, err := version.ParseMinor(v.GitVersion)
+	if err != nil {
+		return "", fmt.Errorf("read the version of the API server: %w", err)
+	}
+	return handover.ModeFor(minor.Major, minor.Minor), nil
 }
 
 func probes(mgr manager.Manager, keeper *certs.Keeper) error {

@@ -7,12 +7,14 @@ import (
 	"github.com/spf13/cobra"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"meshlift.dev/meshlift/internal/handover"
 )
 
 // NewCommand returns "meshlift agent".
 func NewCommand() *cobra.Command {
 	c := Config{}
-	verbose := false
+	verbose, mode := false, ""
 	cmd := &cobra.Command{
 		Use:   "agent",
 		Short: "Run the agent of this cluster (in the cluster, as deploy/asm-controller)",
@@ -22,6 +24,12 @@ Several replicas may run: one leads, all serve admission. The agent keeps no sta
 moment.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if mode != "" {
+				var err error
+				if c.Handover, err = handover.ParseMode(mode); err != nil {
+					return err
+				}
+			}
 			cfg, err := ctrl.GetConfig()
 			if err != nil {
 				return err
@@ -42,6 +50,7 @@ moment.`,
 	f.IntVar(&c.WebhookPort, "webhook-port", 9443, "port of the admission webhooks; 0 serves none")
 	f.StringVar(&c.WebhookService, "webhook-service", "asm-controller", "Service in front of the admission webhooks")
 	f.StringVar(&c.WebhookSecret, "webhook-secret", "meshlift-webhook-cert", "Secret that holds the certificate of the admission webhooks")
+	f.StringVar(&mode, "handover", "", "how admission is handed over: match-conditions or object-selectors (default: match-conditions from Kubernetes 1.30 on)")
 	f.DurationVar(&c.InstallTimeout, "install-timeout", 5*time.Minute, "how long a new istiod may take to become ready before it is removed again")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log for people, with more detail")
 	return cmd

@@ -98,11 +98,12 @@ func Desired(r Routes, configurations []admissionv1.MutatingWebhookConfiguration
 				"name":            w.Name,
 				"matchConditions": []any{map[string]any{"name": ConditionName, "expression": Condition(r.To)}},
 			})
-			twin, err := twinOf(r.To, w, target)
+			twin := twinOf(r.To, w, target)
+			fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&twin)
 			if err != nil {
 				return nil, fmt.Errorf("derive the twin of webhook %q in %q: %w", w.Name, c.Name, err)
 			}
-			twins = append(twins, twin)
+			twins = append(twins, fields)
 		}
 		if entries != nil {
 			out = append(out, Apply(c.Name, append(entries, twins...)))
@@ -136,7 +137,7 @@ func (r Routes) from(w *admissionv1.MutatingWebhook) bool {
 }
 
 // twinOf copies what decides about matching from the entry and what decides about the call from the target.
-func twinOf(to string, entry, target *admissionv1.MutatingWebhook) (map[string]any, error) {
+func twinOf(to string, entry, target *admissionv1.MutatingWebhook) admissionv1.MutatingWebhook {
 	selector := entry.ObjectSelector.DeepCopy()
 	if selector == nil {
 		selector = &metav1.LabelSelector{}
@@ -162,7 +163,7 @@ func twinOf(to string, entry, target *admissionv1.MutatingWebhook) (map[string]a
 			twin.MatchConditions = append(twin.MatchConditions, m)
 		}
 	}
-	return runtime.DefaultUnstructuredConverter.ToUnstructured(&twin)
+	return twin
 }
 
 // Strip returns a copy of the configuration without any part of a handover, and whether there was one.
@@ -178,18 +179,20 @@ func Strip(c *admissionv1.MutatingWebhookConfiguration) (*admissionv1.MutatingWe
 			found = found || m.Name == ConditionName
 			return m.Name == ConditionName
 		})
+		if w.ObjectSelector != nil {
+			w.ObjectSelector.MatchExpressions = slices.DeleteFunc(w.ObjectSelector.MatchExpressions, func(e metav1.LabelSelectorRequirement) bool {
+				found = found || handoverExpression(e)
+				return handoverExpression(e)
+			})
+		}
 	}
 	return c, found
 }
 
 // Residue tells whether the configuration holds any part of a handover.
 func Residue(c *admissionv1.MutatingWebhookConfiguration) bool {
-	for _, w := range c.Webhooks {
-		if IsTwin(w.Name) || slices.ContainsFunc(w.MatchConditions, func(m admissionv1.MatchCondition) bool { return m.Name == ConditionName }) {
-			return true
-		}
-	}
-	return false
+	_, found := Strip(c)
+	return found
 }
 
 // Established tells whether the configuration holds exactly the applied handover, so that nothing has to be written.

@@ -120,9 +120,51 @@ func injectedBy(configurations []admissionv1.MutatingWebhookConfiguration, ns, p
 	return out
 }
 
+// rewritten is the cluster after a handover by object selectors.
+func rewritten(t interface{ Fatal(...any) }, configurations []admissionv1.MutatingWebhookConfiguration) []admissionv1.MutatingWebhookConfiguration {
+	var out []admissionv1.MutatingWebhookConfiguration
+	for n := range configurations {
+		c, _, err := Rewrite(routes, &configurations[n], &configurations[3].Webhooks[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, *c)
+	}
+	return out
+}
+
 func TestEveryPodThatTheOldRevisionInjectedIsInjectedByExactlyOneRevisionDuringAHandover(t *testing.T) {
+	t.Run("by match conditions", func(t *testing.T) { exactlyOne(t, mesh(), merged(t, mesh())) })
+	t.Run("by object selectors", func(t *testing.T) { exactlyOne(t, mesh(), rewritten(t, mesh())) })
+}
+
+func TestRewritingTwiceIsRewritingOnceAndStripUndoesIt(t *testing.T) {
 	before := mesh()
-	during := merged(t, before)
+	once := rewritten(t, before)
+	for n, twice := range rewritten(t, once) {
+		if !Same(&once[n], &twice) {
+			t.Errorf("%s changes when it is rewritten again", twice.Name)
+		}
+		if handedOver := n == 0 || n == 2; Same(&before[n], &once[n]) == handedOver || Residue(&once[n]) != handedOver {
+			t.Errorf("%s: rewritten is %v, want %v", twice.Name, !handedOver, handedOver)
+		}
+		stripped, _ := Strip(&twice)
+		if !Same(&before[n], stripped) {
+			t.Errorf("%s is not as before after the handover: %s", twice.Name, cmp.Diff(before[n], *stripped))
+		}
+	}
+}
+
+func TestTheModeFollowsTheVersionOfKubernetes(t *testing.T) {
+	for minor, want := range map[int]Mode{27: ObjectSelectors, 29: ObjectSelectors, 30: MatchConditions, 37: MatchConditions} {
+		if got := ModeFor(1, minor); got != want {
+			t.Errorf("Kubernetes 1.%d: %s", minor, got)
+		}
+	}
+}
+
+func exactlyOne(t *testing.T, before, during []admissionv1.MutatingWebhookConfiguration) {
+	t.Helper()
 	rapid.Check(t, func(t *rapid.T) {
 		value := func(name string, options ...string) func(labels.Set, string) {
 			v := rapid.SampledFrom(append(options, "")).Draw(t, name)

@@ -42,7 +42,8 @@ type Injector struct {
 	Revision string
 	// NamespaceSelector and ObjectSelector as in the object.
 	NamespaceSelector, ObjectSelector *metav1.LabelSelector
-	// Excluded is the value of meshlift.dev/revision that a match condition of a handover takes away from it; "" for none.
+	// Excluded is the value of meshlift.dev/revision that a handover takes away from it, by a match condition or by its
+	// object selector; "" for none.
 	Excluded string
 	// Handover is true for a twin entry that a handover added.
 	Handover bool

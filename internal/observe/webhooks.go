@@ -30,6 +30,7 @@ func injector(w *admissionv1.MutatingWebhook, revision string) mesh.Injector {
 		NamespaceSelector: w.NamespaceSelector.DeepCopy(),
 		ObjectSelector:    w.ObjectSelector.DeepCopy(),
 		Handover:          handover.IsTwin(w.Name),
+		Excluded:          handover.ExcludedBySelector(w.ObjectSelector),
 	}
 	for _, m := range w.MatchConditions {
 		if m.Name == handover.ConditionName {

@@ -9,7 +9,9 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
@@ -25,6 +27,8 @@ type Router struct {
 	Writer client.Client
 	// Namespace is the Istio namespace.
 	Namespace string
+	// Mode of the handover; default: match conditions.
+	Mode handover.Mode
 }
 
 // Establish makes every webhook configuration that calls istiod From hand over to istiod To, and takes the handover out
@@ -36,6 +40,9 @@ func (r *Router) Establish(ctx context.Context, from, to mesh.Revision) (written
 		return 0, err
 	}
 	routes := handover.Routes{From: from.Name, To: to.Name, FromServices: []string{from.Deployment}, Namespace: r.Namespace}
+	if r.Mode == handover.ObjectSelectors {
+		return r.rewrite(ctx, routes, configurations, r.target(configurations, to))
+	}
 	desired, err := handover.Desired(routes, configurations, r.target(configurations, to))
 	if err != nil {
 		return 0, err
@@ -64,6 +71,26 @@ func (r *Router) Establish(ctx context.Context, from, to mesh.Revision) (written
 			}
 			written++
 		}
+	}
+	return written, nil
+}
+
+// rewrite is [Router.Establish] by object selectors: one conditional update for each configuration, so that a change by
+// somebody else in between is not lost but looked at again.
+func (r *Router) rewrite(ctx context.Context, routes handover.Routes, configurations []admissionv1.MutatingWebhookConfiguration, target *admissionv1.MutatingWebhook) (written int, err error) {
+	for n := range configurations {
+		c := &configurations[n]
+		wanted, ours, err := handover.Rewrite(routes, c, target)
+		if err != nil {
+			return written, err
+		}
+		if !ours && !handover.Residue(c) || handover.Same(c, wanted) {
+			continue
+		}
+		if err := r.Writer.Update(ctx, wanted, client.FieldOwner(handover.FieldManager)); err != nil {
+			return written, fmt.Errorf("hand over webhook configuration %q: %w", c.Name, err)
+		}
+		written++
 	}
 	return written, nil
 }
@@ -99,8 +126,12 @@ func (r *Router) Present(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// Guard applies the guard policies and bindings.
+// Guard applies the guard policies and bindings. An API server that does not have the kind (before Kubernetes 1.30) goes
+// without them.
 func (r *Router) Guard(ctx context.Context, guards []*unstructured.Unstructured) error {
+	if !r.canGuard() {
+		return nil
+	}
 	for _, g := range guards {
 		if err := r.apply(ctx, g.DeepCopy(), v1alpha1.FieldManager); err != nil {
 			return fmt.Errorf("apply %s %q: %w", g.GetKind(), g.GetName(), err)
@@ -111,6 +142,9 @@ func (r *Router) Guard(ctx context.Context, guards []*unstructured.Unstructured)
 
 // Unguard deletes the guard policies and bindings, bindings first.
 func (r *Router) Unguard(ctx context.Context) error {
+	if !r.canGuard() {
+		return nil
+	}
 	policies, bindings := handover.GuardNames()
 	var objects []client.Object
 	for _, name := range bindings {
@@ -133,6 +167,9 @@ func (r *Router) Unguard(ctx context.Context) error {
 
 // Guarded tells whether any guard is in place.
 func (r *Router) Guarded(ctx context.Context) (bool, error) {
+	if !r.canGuard() {
+		return false, nil
+	}
 	_, bindings := handover.GuardNames()
 	for _, name := range bindings {
 		err := r.Live.Get(ctx, client.ObjectKey{Name: name}, &admissionv1.ValidatingAdmissionPolicyBinding{})
@@ -141,6 +178,12 @@ func (r *Router) Guarded(ctx context.Context) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// canGuard tells whether the API server has ValidatingAdmissionPolicies.
+func (r *Router) canGuard() bool {
+	_, err := r.Writer.RESTMapper().RESTMapping(schema.GroupKind{Group: admissionv1.GroupName, Kind: "ValidatingAdmissionPolicy"}, "v1")
+	return !meta.IsNoMatchError(err)
 }
 
 func (r *Router) configurations(ctx context.Context) ([]admissionv1.MutatingWebhookConfiguration, error) {

@@ -29,7 +29,7 @@ import (
 
 var (
 	chaosSeeds = flag.Int("chaos.seeds", 30, "how many whole upgrades TestTheAgentKilledAtAnyPointEndsWhereNoCrashWouldHave runs, one for each seed")
-	chaosLabs  = flag.Int("chaos.labs", 3, "in how many labs at the same time")
+	chaosLabs  = flag.Int("chaos.labs", 2, "in how many labs at the same time")
 	chaosFirst = flag.Int("chaos.first", 1, "the first seed")
 )
 
@@ -48,6 +48,7 @@ type chaos struct {
 //
 // The versions after 1.31 are the charts and the binary of 1.31 under other numbers.
 func TestTheAgentKilledAtAnyPointEndsWhereNoCrashWouldHave(t *testing.T) {
+	t.Parallel()
 	seeds := seedRange(*chaosFirst, *chaosSeeds)
 	for n := range min(*chaosLabs, len(seeds)) {
 		t.Run(fmt.Sprintf("lab %d", n+1), func(t *testing.T) {
@@ -108,7 +109,7 @@ func startChaos(t *testing.T, lab string, upgrades int) *cluster {
 		cat.Spec.Paths = append(cat.Spec.Paths, v1alpha1.Path{From: fmt.Sprintf("1.%d", minor-1), To: version, Kubernetes: []string{"1.37"}})
 	}
 	c := &cluster{up(t, lab, flags...)}
-	c.ok(t, "install", "--set", "extraArgs=[--leader-elect-lease-duration=2s]")
+	c.ok(t, "install", "--set", "replicas=1", "--set", "extraArgs=[--leader-elect-lease-duration=2s]")
 	c.create(t, cat)
 	namespace(t, c.Lab, "shop", map[string]string{"istio.io/rev": oldRev})
 	for n := range chaosWorkloads {

@@ -166,7 +166,27 @@ func (tt *twoRevisions) propagated(t *testing.T, labels map[string]string, want 
 }
 
 func TestInjectionDecisionTableBeforeDuringAndAfterAHandover(t *testing.T) {
+	t.Parallel()
 	tt := setupTwoRevisions(t)
+	for _, mode := range []handover.Mode{handover.MatchConditions, handover.ObjectSelectors} {
+		t.Run(string(mode), func(t *testing.T) {
+			tt.router.Mode = mode
+			tt.decisionTable(t)
+		})
+	}
+	t.Run("no pod is injected by none or by both while the handover is switched on and off", func(t *testing.T) {
+		for _, mode := range []handover.Mode{handover.MatchConditions, handover.ObjectSelectors} {
+			t.Run(string(mode), func(t *testing.T) {
+				tt.router.Mode = mode
+				tt.onAndOff(t)
+			})
+		}
+	})
+}
+
+// decisionTable compares every cell before, during and after a handover.
+func (tt *twoRevisions) decisionTable(t *testing.T) {
+	t.Helper()
 	moved := map[string]string{v1alpha1.RevisionLabel: "1-31"}
 
 	before := tt.table(t, nil)
@@ -237,8 +257,9 @@ func (tt *twoRevisions) compare(t *testing.T, real table, extra map[string]strin
 	}
 }
 
-func TestNoPodIsInjectedByNoneOrByBothWhileTheHandoverIsSwitchedOnAndOff(t *testing.T) {
-	tt := setupTwoRevisions(t)
+// onAndOff switches the handover on and off under load.
+func (tt *twoRevisions) onAndOff(t *testing.T) {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	var (
 		wg   sync.WaitGroup

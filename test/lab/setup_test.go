@@ -3,8 +3,6 @@ package lab
 import (
 	"context"
 	"fmt"
-	"os"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,31 +22,16 @@ import (
 // propagation is how long an API server may take to follow a change of webhook configurations; it takes milliseconds.
 const propagation = 20 * time.Second
 
-// labs are the labs that this run started, to be stopped at its end.
-var labs struct {
-	sync.Mutex
-	running []*labtest.Lab
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	for _, l := range labs.running {
-		if err := l.Down(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = max(code, 1)
-		}
-	}
-	os.Exit(code)
-}
-
-// up starts a lab that lives until the end of the run, or of the test when it is its own.
+// up starts a lab that lives as long as the test.
 func up(t *testing.T, name string, flags ...string) *labtest.Lab {
 	t.Helper()
 	l, err := labtest.Up(name, flags...)
 	if l != nil {
-		labs.Lock()
-		labs.running = append(labs.running, l)
-		labs.Unlock()
+		t.Cleanup(func() {
+			if err := l.Down(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -56,35 +39,25 @@ func up(t *testing.T, name string, flags ...string) *labtest.Lab {
 	return l
 }
 
-var shared struct {
-	sync.Once
-	*twoRevisions
-}
-
-// setupTwoRevisions returns the lab of the handover tests. Each test leaves it without a handover.
+// setupTwoRevisions starts the lab of the handover tests.
 func setupTwoRevisions(t *testing.T) *twoRevisions {
 	t.Helper()
-	shared.Do(func() {
-		l := up(t, "handover", "--install", "1.30.0")
-		tt := &twoRevisions{Lab: l, router: &routing.Router{Live: l.Client, Writer: l.Client, Namespace: "istio-system"}}
-		disco, err := discovery.NewDiscoveryClientForConfig(l.REST)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tt.observer = observe.New(l.Client, "istio-system", observe.WithDiscovery(disco))
-		install(t, l, "1.31.0", "1-31")
-		l.Istioctl(t, "tag", "set", "default", "--revision", "1-30")
-		l.Istioctl(t, "tag", "set", "prod", "--revision", "1-30")
-		l.Istioctl(t, "tag", "set", "next", "--revision", "1-31")
-		for name, labels := range namespaceLabels {
-			namespace(t, l, "inj-"+name, labels)
-		}
-		shared.twoRevisions = tt
-	})
-	if shared.twoRevisions == nil {
-		t.Fatal("the lab of the handover tests did not start")
+	l := up(t, "handover", "--install", "1.30.0")
+	disco, err := discovery.NewDiscoveryClientForConfig(l.REST)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return shared.twoRevisions
+	install(t, l, "1.31.0", "1-31")
+	l.Istioctl(t, "tag", "set", "default", "--revision", "1-30")
+	l.Istioctl(t, "tag", "set", "prod", "--revision", "1-30")
+	l.Istioctl(t, "tag", "set", "next", "--revision", "1-31")
+	for name, labels := range namespaceLabels {
+		namespace(t, l, "inj-"+name, labels)
+	}
+	return &twoRevisions{
+		Lab: l, router: &routing.Router{Live: l.Client, Writer: l.Client, Namespace: "istio-system"},
+		observer: observe.New(l.Client, "istio-system", observe.WithDiscovery(disco)),
+	}
 }
 
 // install installs one more revision by Helm, as a user would.
