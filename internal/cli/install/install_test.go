@@ -113,7 +113,7 @@ func TestInstallAppliesTheKindsAndThenTheChart(t *testing.T) {
 	if err := r.client.Get(context.Background(), client.ObjectKey{Name: Namespace}, ns); err != nil || ns.Labels["pod-security.kubernetes.io/enforce"] != "restricted" {
 		t.Errorf("namespace of the agent: %v, labels %v", err, ns.Labels)
 	}
-	want := map[string]any{"image": map[string]any{"repository": "example.com:5000/m", "tag": "1"}, "replicas": float64(1)}
+	want := map[string]any{"image": map[string]any{"repository": "example.com:5000/m", "tag": "1"}, "replicas": int64(1)}
 	if diff := cmp.Diff(want, r.helm.applied.Values); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)
 	}
@@ -130,8 +130,8 @@ func TestValuesThatWereSetBeforeStaySet(t *testing.T) {
 		return &helm{before: &release.Release{Values: map[string]any{"replicas": 3.0, "image": map[string]any{"repository": "old", "tag": "1"}}}}
 	}
 	objects := []client.Object{namespace("istio-system")}
-	r := run(t, before(), objects, "install", "--wait=false", "--set", "image.tag='2'")
-	want := map[string]any{"replicas": 3.0, "image": map[string]any{"repository": "old", "tag": "2"}}
+	r := run(t, before(), objects, "install", "--wait=false", "--set", "image.tag=v2")
+	want := map[string]any{"replicas": 3.0, "image": map[string]any{"repository": "old", "tag": "v2"}}
 	if diff := cmp.Diff(want, r.helm.applied.Values); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)
 	}

@@ -5,10 +5,9 @@ import (
 	"maps"
 	"strings"
 
-	"sigs.k8s.io/yaml"
-
 	"meshlift.dev/meshlift/internal/cli/exit"
 	"meshlift.dev/meshlift/internal/release"
+	helmvalues "meshlift.dev/meshlift/internal/values"
 )
 
 // Values returns the values of the chart that the flags --image and --set ask for.
@@ -21,20 +20,8 @@ func Values(image string, set []string) (map[string]any, error) {
 		}
 		out["image"] = map[string]any{"repository": repository, "tag": tag}
 	}
-	for _, s := range set {
-		path, text, ok := strings.Cut(s, "=")
-		keys := strings.Split(path, ".")
-		if !ok || strings.Contains("."+path+".", "..") {
-			return nil, exit.Usagef("--set %q: want path.to.key=value", s)
-		}
-		var value any
-		if err := yaml.Unmarshal([]byte(text), &value); err != nil {
-			return nil, exit.Usagef("--set %q: the value is not YAML: %w", s, err)
-		}
-		for i := len(keys) - 1; i >= 0; i-- {
-			value = map[string]any{keys[i]: value}
-		}
-		out = merge(out, value.(map[string]any))
+	if err := helmvalues.Set(out, set); err != nil {
+		return nil, exit.Usagef("%w", err)
 	}
 	return out, nil
 }
