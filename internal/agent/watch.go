@@ -46,7 +46,10 @@ func watched(mgr ctrl.Manager) []client.Object {
 	out := []client.Object{
 		&appsv1.Deployment{}, &appsv1.StatefulSet{}, &appsv1.DaemonSet{}, &corev1.Pod{}, &corev1.Namespace{}, &batchv1.CronJob{}, &batchv1.Job{},
 		&admissionv1.MutatingWebhookConfiguration{}, &admissionv1.ValidatingWebhookConfiguration{},
-		&admissionv1.ValidatingAdmissionPolicyBinding{}, &v1alpha1.Catalog{}, &v1alpha1.ClusterUpgrade{},
+		&v1alpha1.Catalog{}, &v1alpha1.ClusterUpgrade{},
+	}
+	if _, err := mgr.GetRESTMapper().RESTMapping(schema.GroupKind{Group: admissionv1.GroupName, Kind: "ValidatingAdmissionPolicyBinding"}, "v1"); err == nil {
+		out = append(out, &admissionv1.ValidatingAdmissionPolicyBinding{}) // from Kubernetes 1.30 on
 	}
 	for _, gvk := range []schema.GroupVersionKind{
 		{Group: "networking.istio.io", Version: "v1alpha3", Kind: "EnvoyFilter"},

@@ -63,18 +63,22 @@ var rank = map[v1alpha1.BlockerCategory]int{
 func podBlockers(inv *mesh.Inventory, revision string) []v1alpha1.Blocker {
 	var out []v1alpha1.Blocker
 	for _, w := range inv.Workloads {
-		n := 0
+		n, ending := 0, true
 		for _, p := range w.Pods {
 			if p.Revision == revision {
-				n++
+				n, ending = n+1, ending && p.Terminating
 			}
 		}
 		if n == 0 {
 			continue
 		}
+		todo := fmt.Sprintf("move it with \"meshlift rollout %s/%s/%s\"", w.Namespace, w.Kind, w.Name)
+		if ending {
+			todo = "still ending, wait until it is gone"
+		}
 		out = append(out, v1alpha1.Blocker{
 			Source: v1alpha1.BlockerPod, Category: category(w.Role), Kind: w.Kind, Namespace: w.Namespace, Name: w.Name,
-			Message: fmt.Sprintf("%s %s/%s has %s on revision %s: move it with \"meshlift rollout %s/%s/%s\"", w.Kind, w.Namespace, w.Name, pods(n), revision, w.Namespace, w.Kind, w.Name),
+			Message: fmt.Sprintf("%s %s/%s has %s on revision %s: %s", w.Kind, w.Namespace, w.Name, pods(n), revision, todo),
 		})
 	}
 	for _, p := range inv.LoosePods {

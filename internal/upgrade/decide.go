@@ -86,6 +86,9 @@ type Step struct {
 // Decision is what to do and what to tell.
 type Decision struct {
 	Action Action
+	// Maintain asks for the handover to be kept as it is, besides the action: it was established before, and an earlier
+	// step is open again.
+	Maintain bool
 	// Steps are the conditions Accepted to Decommissioned, in order.
 	Steps []Step
 	// Step is the step in one short phrase, for the eye.
@@ -130,6 +133,7 @@ func Decide(in Input) Decision {
 		}
 	}
 	d.count()
+	d.out.Maintain = in.Status.Decommission == nil && d.out.Action != Handover && (in.Snapshot.Admission.Handover || in.Snapshot.Admission.Guards) && in.Spec.Decommission == nil
 	if in.Status.From == nil && in.Snapshot.Refused == "" {
 		// The acceptance is written down before anything is done for it: after a crash in the middle of the installation,
 		// the revision that is half there must be known to be ours.

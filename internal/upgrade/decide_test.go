@@ -273,6 +273,36 @@ func TestAPodOfTheNewRevisionThatIsNotReadyDoesNotKeepTheOldOneInUse(t *testing.
 	}
 }
 
+func TestAHandoverThatWasEstablishedIsKeptWhileAnEarlierStepIsOpenAgain(t *testing.T) {
+	for name, reopen := range map[string]func(*Input){
+		"step 2": func(in *Input) { in.Snapshot.ControlPlane = ControlPlaneFacts{Message: "0 of 1 replicas ready"} },
+		"step 3": func(in *Input) {
+			in.Snapshot.Inventory.EnvoyFilters = []mesh.EnvoyFilter{{Namespace: "shop", Name: "lua", Hash: "h1"}}
+		},
+	} {
+		if d := Decide(input(oldRev, reopen)); !d.Maintain {
+			t.Errorf("%s is open again and the handover is not kept", name)
+		}
+		never := func(in *Input) { in.Snapshot.Admission = Admission{} }
+		if d := Decide(input(oldRev, reopen, never)); d.Maintain {
+			t.Errorf("%s is open for the first time and a handover is put in place", name)
+		}
+	}
+	if d := Decide(input(newRev, requested, switched)); d.Maintain {
+		t.Error("the handover is kept during the decommission")
+	}
+}
+
+func TestABlockerThatIsOnlyEndingSaysSo(t *testing.T) {
+	d := Decide(input(newRev, requested, func(in *Input) {
+		w := &in.Snapshot.Inventory.Workloads[0]
+		w.Pods = append(w.Pods, mesh.Pod{Name: "cart-0", Revision: oldRev, Terminating: true})
+	}))
+	if len(d.Blockers) != 1 || !strings.Contains(d.Blockers[0].Message, "still ending") || strings.Contains(d.Blockers[0].Message, "meshlift rollout") {
+		t.Errorf("%+v", d.Blockers)
+	}
+}
+
 func TestBlockersAreBoundedAndCounted(t *testing.T) {
 	d := Decide(input(newRev, requested, func(in *Input) {
 		for range 250 {

@@ -11,10 +11,12 @@ import (
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/cli/env"
 	"meshlift.dev/meshlift/internal/cli/exit"
+	"meshlift.dev/meshlift/internal/cli/follow"
 	"meshlift.dev/meshlift/internal/cli/printer"
 	"meshlift.dev/meshlift/internal/view"
 )
@@ -172,7 +174,23 @@ func (o *ackOptions) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return o.env.API(err)
 	}
+	seen(ctx, o.env, c, u)
 	return report(o.env, u, "acknowledged", done)
+}
+
+// patience is how long a command waits for the agent to look at what it has written.
+const patience = 10 * time.Second
+
+// seen waits until the agent has looked at the edit, so that the next command finds the step done. An agent that does not
+// answer is no failure of the edit.
+func seen(ctx context.Context, e *env.Env, c client.WithWatch, u *v1alpha1.ClusterUpgrade) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for update := range follow.Object(ctx, c, u, &v1alpha1.ClusterUpgradeList{}, e.Resync) {
+		if update.Gone || update.Fatal || update.Object != nil && update.Object.Status.ObservedGeneration >= u.Generation {
+			return
+		}
+	}
 }
 
 // choose returns the EnvoyFilters that are meant, as the agent saw them last.

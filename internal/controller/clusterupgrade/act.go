@@ -31,6 +31,11 @@ func (r *Reconciler) act(ctx context.Context, cu *v1alpha1.ClusterUpgrade, d upg
 	}
 	to, _ := s.Inventory.Revision(s.To.Revision)
 	now := metav1.NewTime(r.Clock.Now())
+	if d.Maintain && to.Name != "" && exists {
+		if _, err := r.handover(ctx, from, to, s); err != nil {
+			return false, err
+		}
+	}
 	switch d.Action {
 	case upgrade.Install:
 		return r.install(ctx, cu, from, s)
@@ -82,6 +87,9 @@ func (r *Reconciler) install(ctx context.Context, cu *v1alpha1.ClusterUpgrade, f
 	in, err := r.installation(ctx, cu, from, s)
 	if err != nil {
 		return false, err
+	}
+	if there, ok := s.Inventory.Revision(s.To.Revision); ok && there.Replicas == 0 {
+		return true, r.Lifecycle.ScaleUp(ctx, there, 0) // somebody scaled it down; moved pods need it
 	}
 	c := meta.FindStatusCondition(cu.Status.Conditions, v1alpha1.ConditionControlPlaneReady)
 	if c != nil && c.Reason == v1alpha1.ReasonInProgress && cu.Status.DataPlanes.Moved == 0 && r.Clock.Since(c.LastTransitionTime.Time) > r.InstallTimeout {
