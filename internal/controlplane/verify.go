@@ -2,7 +2,6 @@ package controlplane
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -88,23 +87,13 @@ func (s *Service) injects(ctx context.Context, revision string) (missing string,
 			missing = fmt.Sprintf("a dry run of a pod of revision %s in namespace %s was refused: %v", revision, name, err)
 			continue
 		}
-		if got := injectedBy(pod); got != revision {
+		if got := mesh.RevisionOf(pod.Annotations); got != revision {
 			missing = fmt.Sprintf("a dry run of a pod of revision %s in namespace %s was injected by %q: the webhook does not answer yet, or another one is in the way", revision, name, got)
 			continue
 		}
 		return "", nil
 	}
 	return missing, nil
-}
-
-func injectedBy(pod *corev1.Pod) string {
-	var status struct {
-		Revision string `json:"revision"`
-	}
-	if json.Unmarshal([]byte(pod.Annotations[mesh.AnnotationStatus]), &status) != nil {
-		return ""
-	}
-	return status.Revision
 }
 
 // probe is a pod that every pod security standard allows before it is injected. It is never stored.

@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"cmp"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -114,6 +116,21 @@ type Validator struct {
 	Default bool
 	// Fail is true when a failed call refuses the request.
 	Fail bool
+}
+
+// RevisionOf is the revision that injected a pod with these annotations: what injection wrote down, else istio.io/rev, which
+// is all that a gateway rendered by istiod has; "" when nobody injected it. The pod's label istio.io/rev says what was
+// asked for, not what happened.
+func RevisionOf(annotations map[string]string) string {
+	if text, ok := annotations[AnnotationStatus]; ok {
+		var status struct {
+			Revision string `json:"revision"`
+		}
+		if err := json.Unmarshal([]byte(text), &status); err == nil {
+			return cmp.Or(status.Revision, annotations[LabelRev], DefaultRevision)
+		}
+	}
+	return annotations[LabelRev]
 }
 
 // VersionOfImage returns the Istio version in an image reference: "docker.io/istio/pilot:1.30.0-distroless" is "1.30.0".

@@ -82,26 +82,12 @@ func cutHash(name, hash string) (string, bool) {
 func pod(p *corev1.Pod) mesh.Pod {
 	return mesh.Pod{
 		Name:         p.Name,
-		Revision:     injectedBy(p.Annotations),
+		Revision:     mesh.RevisionOf(p.Annotations),
 		ProxyVersion: mesh.VersionOfImage(proxyImage(&p.Spec)),
 		Ready:        slices.ContainsFunc(p.Status.Conditions, isReady),
 		Terminating:  p.DeletionTimestamp != nil,
 		Labels:       maps.Clone(p.Labels),
 	}
-}
-
-// injectedBy reads which revision injected a pod: Istio's webhook writes it into its status, and istiod writes it as an
-// annotation on the pods of the Gateways that it deploys. The pod's label istio.io/rev is only a wish.
-func injectedBy(annotations map[string]string) string {
-	if text, ok := annotations[mesh.AnnotationStatus]; ok {
-		var status struct {
-			Revision string `json:"revision"`
-		}
-		if err := json.Unmarshal([]byte(text), &status); err == nil {
-			return cmp.Or(status.Revision, annotations[mesh.LabelRev], mesh.DefaultRevision)
-		}
-	}
-	return annotations[mesh.LabelRev]
 }
 
 // proxyImage looks among the init containers as well, where native sidecars are.

@@ -78,7 +78,7 @@ func (m *Mover) Rehearse(ctx context.Context, a rollout.Action) error {
 	case err != nil:
 		return fmt.Errorf("rehearse the next pod of %s: %w", a.Ref, err)
 	}
-	if got := injectedBy(pod.Annotations); got != a.Target {
+	if got := mesh.RevisionOf(pod.Annotations); got != a.Target {
 		return &Refusal{v1alpha1.FailureRehearsal, fmt.Sprintf("the rehearsal of the next pod of %s was injected by %s and not by %s: check its labels and the injection webhooks, then retry", a.Ref, orNone(got), a.Target)}
 	}
 	return nil
@@ -247,16 +247,6 @@ func words(err error) string {
 		return status.Status().Message
 	}
 	return err.Error()
-}
-
-func injectedBy(annotations map[string]string) string {
-	var status struct {
-		Revision string `json:"revision"`
-	}
-	if json.Unmarshal([]byte(annotations[mesh.AnnotationStatus]), &status) == nil && status.Revision != "" {
-		return status.Revision
-	}
-	return annotations[mesh.LabelRev]
 }
 
 func orNone(s string) string {

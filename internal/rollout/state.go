@@ -6,6 +6,7 @@ package rollout
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
@@ -117,7 +118,7 @@ func itemOf(inv *mesh.Inventory, w mesh.Workload, target string) Item {
 			i.Message += "; " + w.Progress.Failure
 		}
 	case w.Progress.Paused:
-		i.State, i.Message = Failed, fmt.Sprintf("%s is paused and would not roll: resume it (kubectl -n %s rollout resume %s %s) and try again", w.Ref, w.Namespace, lower(w.Kind), w.Name)
+		i.State, i.Message = Failed, fmt.Sprintf("%s is paused and would not roll: resume it (kubectl -n %s rollout resume %s %s) and try again", w.Ref, w.Namespace, strings.ToLower(w.Kind), w.Name)
 	default:
 		i.State, i.Message = Pending, "on "+running(w, next)
 	}
@@ -186,7 +187,7 @@ func looseItems(inv *mesh.Inventory, from, to string) []Item {
 			continue
 		}
 		ref := mesh.Ref{Kind: "Pod", Namespace: p.Namespace, Name: p.Name}
-		if kind, name, ok := cutOwner(p.Owner); ok {
+		if kind, name, ok := strings.Cut(p.Owner, "/"); ok {
 			ref.Kind, ref.Name = kind, name
 		}
 		i := byRef[ref]
