@@ -24,23 +24,28 @@ func TestAPatchHoldsExactlyWhatTheMoveNeedsOfThePodTemplate(t *testing.T) {
 	}{
 		"a first move": {
 			rollout.Action{Ref: cart, Target: "1-31", Label: true, Record: mesh.Move{Attempt: 1}},
-			map[string]any{v1alpha1.RevisionLabel: "1-31"}, map[string]any{},
+			map[string]any{v1alpha1.RevisionLabel: "1-31"},
+			map[string]any{},
 		},
 		"a retry changes the template, or nothing would restart": {
 			rollout.Action{Ref: cart, Target: "1-31", Label: true, Record: mesh.Move{Attempt: 2}},
-			map[string]any{v1alpha1.RevisionLabel: "1-31"}, map[string]any{v1alpha1.AttemptAnnotation: "2"},
+			map[string]any{v1alpha1.RevisionLabel: "1-31"},
+			map[string]any{v1alpha1.AttemptAnnotation: "2"},
 		},
 		"a pinned gateway moves its pin along": {
 			rollout.Action{Ref: cart, Target: "1-31", Label: true, Pin: "1-31", Record: mesh.Move{Attempt: 1}},
-			map[string]any{v1alpha1.RevisionLabel: "1-31", mesh.LabelRev: "1-31"}, map[string]any{},
+			map[string]any{v1alpha1.RevisionLabel: "1-31", mesh.LabelRev: "1-31"},
+			map[string]any{},
 		},
 		"a move back leaves the template as it was": {
 			rollout.Action{Ref: cart, Target: "1-30", Record: mesh.Move{Attempt: 3}},
-			map[string]any{}, map[string]any{},
+			map[string]any{},
+			map[string]any{},
 		},
 		"a move back puts the pin back": {
 			rollout.Action{Ref: cart, Target: "1-30", Pin: "1-30"},
-			map[string]any{mesh.LabelRev: "1-30"}, map[string]any{},
+			map[string]any{mesh.LabelRev: "1-30"},
+			map[string]any{},
 		},
 	} {
 		u := workloadPatch(c.action)
