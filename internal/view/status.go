@@ -76,6 +76,8 @@ type Facts struct {
 	ControlPlane *v1alpha1.ControlPlane
 	Upgrades     []v1alpha1.ClusterUpgrade
 	Rollouts     []v1alpha1.DataPlaneRollout
+	// AgentDown says that no replica of the agent is ready, in one sentence; "" when one is, or when nobody knows.
+	AgentDown string
 }
 
 // NewStatus makes the page.
@@ -89,6 +91,9 @@ func NewStatus(f Facts) Status {
 		if c := meta.FindStatusCondition(cp.Status.Conditions, v1alpha1.ConditionReady); c != nil && c.Status != metav1.ConditionTrue {
 			s.Attention = c.Message
 		}
+	}
+	if f.AgentDown != "" {
+		s.Attention = f.AgentDown // everything else on the page may be old
 	}
 	u := Current(f.Upgrades)
 	var r *v1alpha1.DataPlaneRollout

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	appsv1 "k8s.io/api/apps/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"meshlift.dev/meshlift/internal/cli/env"
@@ -94,11 +95,25 @@ func (o *options) look(ctx context.Context, c client.Client) (view.Status, error
 	if f.Rollouts, err = o.env.Rollouts(ctx, c); err != nil {
 		return view.Status{}, err
 	}
+	f.AgentDown = agentDown(ctx, c)
 	s := view.NewStatus(f)
 	if s.Kubernetes == "" {
 		s.Kubernetes, _ = o.env.Kubernetes() // The page is useful without it.
 	}
 	return s, nil
+}
+
+// agentDown says that the agent does not run. A user who may not read Deployments is told nothing about it.
+func agentDown(ctx context.Context, c client.Client) string {
+	list := &appsv1.DeploymentList{}
+	if err := c.List(ctx, list, client.MatchingLabels{"app.kubernetes.io/name": "meshlift", "app.kubernetes.io/component": "agent"}); err != nil || len(list.Items) == 0 {
+		return ""
+	}
+	d := &list.Items[0]
+	if d.Status.ReadyReplicas > 0 {
+		return ""
+	}
+	return fmt.Sprintf("the agent does not run (Deployment %s/%s has no ready replica): nothing goes on, and this page may be old; look at its pods", d.Namespace, d.Name)
 }
 
 // follow shows the page whenever it changes. A cluster that does not answer is shown, not an end.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -51,6 +52,23 @@ func TestWithoutAnAgentThePageSaysSo(t *testing.T) {
 	w := clitest.New()
 	if code := w.Run(t, status.NewCommand(w.Env)); code != exit.OK || !strings.Contains(w.Output.String(), "Kubernetes  1.37.2") || !strings.Contains(w.Output.String(), "meshlift install") {
 		t.Errorf("exit code %d\n%s", code, w.Output)
+	}
+}
+
+func TestAnAgentThatDoesNotRunIsTheFirstThingToSay(t *testing.T) {
+	agent := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "cpaas-system", Name: "asm-controller", Labels: map[string]string{"app.kubernetes.io/name": "meshlift", "app.kubernetes.io/component": "agent"},
+	}}
+	w := clitest.New(controlPlane(), agent)
+	w.Run(t, status.NewCommand(w.Env))
+	if !strings.Contains(w.Output.String(), "the agent does not run (Deployment cpaas-system/asm-controller has no ready replica)") {
+		t.Errorf("a dead agent looks like this:\n%s", w.Output)
+	}
+	agent.Status.ReadyReplicas = 1
+	w = clitest.New(controlPlane(), agent)
+	w.Run(t, status.NewCommand(w.Env))
+	if strings.Contains(w.Output.String(), "the agent does not run") {
+		t.Errorf("a living agent looks like this:\n%s", w.Output)
 	}
 }
 
