@@ -109,7 +109,7 @@ func startChaos(t *testing.T, lab string, upgrades int) *cluster {
 		cat.Spec.Paths = append(cat.Spec.Paths, v1alpha1.Path{From: fmt.Sprintf("1.%d", minor-1), To: version, Kubernetes: []string{"1.37"}})
 	}
 	c := &cluster{up(t, lab, flags...)}
-	c.ok(t, "install", "--set", "replicas=1", "--set", "extraArgs=[--leader-elect-lease-duration=2s]")
+	c.ok(t, "install", "--set", "replicas=1", "--set", "extraArgs={--leader-elect-lease-duration=2s}")
 	c.create(t, cat)
 	namespace(t, c.Lab, "shop", map[string]string{"istio.io/rev": oldRev})
 	for n := range chaosWorkloads {

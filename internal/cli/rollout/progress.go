@@ -111,6 +111,9 @@ func (m *progress) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		if msg.err == nil {
 			m.groups = msg.groups
 		}
+		if m.over() {
+			return m, tea.Quit
+		}
 		return m, lookAgain(msg.cost, msg.err != nil)
 	case updateMsg:
 		return m.updated(msg)
@@ -144,7 +147,10 @@ func (m *progress) updated(msg updateMsg) (tea.Model, tea.Cmd) {
 	if failures := len(m.rollout.Status.Failures); m.selected >= failures {
 		m.selected = max(0, failures-1)
 	}
-	if m.over() {
+	switch {
+	case m.over() && m.look != nil:
+		return m, m.lookNow // the last frame stays on the screen: its bars must show the end
+	case m.over():
 		return m, tea.Quit
 	}
 	return m, m.listen
