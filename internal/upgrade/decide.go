@@ -48,6 +48,9 @@ func (a Action) Step() string {
 // ControlPlaneFacts is what the verification of the new istiod found.
 type ControlPlaneFacts struct {
 	Ready bool
+	// Installed is true when an installation for the present wish has ended well and its parts are there, so that it is
+	// only waited for.
+	Installed bool
 	// Message says what is missing, in one sentence.
 	Message string
 	// Failed is the reason why the last installation failed and was removed; "" when it did not.

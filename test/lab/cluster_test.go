@@ -29,6 +29,7 @@ type cluster struct{ *labtest.Lab }
 func withAgent(t *testing.T, name string, install []string, flags ...string) *cluster {
 	t.Helper()
 	c := &cluster{up(t, name, flags...)}
+	c.Kubectl(t, nil, "apply", "--server-side", "-f", filepath.Join(c.Root, ".lab", "istio", "gateway-api"))
 	c.ok(t, append([]string{"install"}, install...)...)
 	c.catalog(t, filepath.Join(c.Root, "examples", "lab-catalog.yaml"))
 	return c

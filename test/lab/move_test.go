@@ -76,6 +76,7 @@ func TestMoves(t *testing.T) {
 	t.Run("a move that fails stops, shows the events of its pods, and goes on when its owner repairs it", func(t *testing.T) { c.failsAndIsRepaired(t) })
 	t.Run("a move that the rehearsal refuses touches nothing, and is retried", func(t *testing.T) { c.rehearsalRefuses(t) })
 	t.Run("a gateway that replaces its pod first is surged and gets its strategy back", func(t *testing.T) { c.gatewaySurges(t) })
+	t.Run("a Gateway of the Gateway API moves by its label, and back", func(t *testing.T) { c.gatewayAPI(t) })
 	t.Run("a handover that somebody destroys is repaired", func(t *testing.T) { c.handoverIsRepaired(t) })
 
 	c.ok(t, "rollout", "--no-prompt")
@@ -220,6 +221,32 @@ func (c *cluster) gatewaySurges(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+func (c *cluster) gatewayAPI(t *testing.T) {
+	c.Kubectl(t, strings.NewReader(`{"apiVersion":"gateway.networking.k8s.io/v1","kind":"Gateway","metadata":{"name":"web","namespace":"shop"},
+		"spec":{"gatewayClassName":"istio","listeners":[{"name":"http","port":80,"protocol":"HTTP"}]}}`), "apply", "-f", "-")
+	on := func(revision string) {
+		t.Helper()
+		labtest.Eventually(t, time.Minute, "Gateway web runs on "+revision, func(ctx context.Context) string {
+			pods := &corev1.PodList{}
+			if err := c.Client.List(ctx, pods, client.InNamespace("shop"), client.MatchingLabels{"gateway.networking.k8s.io/gateway-name": "web"}); err != nil {
+				return err.Error()
+			}
+			if len(pods.Items) != 1 {
+				return fmt.Sprintf("%d pods", len(pods.Items))
+			}
+			if got := pods.Items[0].Annotations["istio.io/rev"]; got != revision {
+				return "it runs on " + got
+			}
+			return ""
+		})
+	}
+	on(oldRev)
+	c.ok(t, "rollout", "shop/Gateway/web", "--no-prompt")
+	on(newRev)
+	c.ok(t, "rollout", "shop/Gateway/web", "--back", "--no-prompt")
+	on(oldRev)
 }
 
 // leastAvailable watches a Deployment and returns the least number of available pods that it had.

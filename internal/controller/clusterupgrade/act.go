@@ -99,6 +99,10 @@ func (r *Reconciler) install(ctx context.Context, cu *v1alpha1.ClusterUpgrade, f
 		}
 		return true, &installFailure{fmt.Sprintf("istiod %s did not become ready within %s and was removed again: %s; repair that, then run \"meshlift upgrade resume\" to try again", s.To.Revision, r.InstallTimeout, why)}
 	}
+	if s.ControlPlane.Installed {
+		return false, nil
+	}
+	cu.Status.Values = nil // until this installation has ended well
 	report, err := r.Lifecycle.Install(ctx, in)
 	if err != nil {
 		return false, fmt.Errorf("install istiod %s: %w", s.To.Revision, err)

@@ -3,6 +3,7 @@ package clusterupgrade
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 
@@ -75,7 +76,17 @@ func (r *Reconciler) controlPlane(ctx context.Context, cu *v1alpha1.ClusterUpgra
 	if err != nil {
 		return upgrade.ControlPlaneFacts{Message: fmt.Sprintf("its readiness cannot be read: %v", err)}
 	}
-	return upgrade.ControlPlaneFacts{Ready: ready, Message: message}
+	return upgrade.ControlPlaneFacts{
+		Ready: ready, Message: message,
+		Installed: cu.Status.Values != nil && cu.Status.ObservedGeneration == cu.Generation && injects(s.Inventory, to.Name),
+	}
+}
+
+// injects tells whether the revision has an injector of its own.
+func injects(inv *mesh.Inventory, revision string) bool {
+	return slices.ContainsFunc(inv.Configurations, func(c mesh.Configuration) bool {
+		return c.Tag == "" && slices.ContainsFunc(c.Webhooks, func(w mesh.Injector) bool { return w.Revision == revision && !w.Handover })
+	})
 }
 
 // connections asks the old istiod only when the answer matters: when everything seems to have moved.
