@@ -45,6 +45,10 @@ test-unit: ## Run the unit tests of all modules (those of the lab module need a 
 test-lab: build lab ## Run the tests on the lab.
 	$(GO) test -count 1 -parallel 6 -timeout $(LAB_TIMEOUT) $(LAB_TESTS)
 
+.PHONY: test-long
+test-long: build lab ## Run the tests on the lab with every kind of installation and 200 seeds of SIGKILLs (about an hour).
+	$(GO) test -count 1 -parallel 6 -timeout 3h ./test/lab -args -inside.all -chaos.seeds 200
+
 .PHONY: lint
 lint: tools ## Run vet, gofumpt, staticcheck and govulncheck.
 	$(GO) vet ./... && cd lab && $(GO) vet ./...

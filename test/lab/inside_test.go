@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"flag"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,11 @@ import (
 
 	"meshlift.dev/meshlift/test/lab/labtest"
 )
+
+// insideAll runs the tests on every kind of installation; else two of the five stand for them.
+var insideAll = flag.Bool("inside.all", false, "test every kind of installation of Istio, which takes some ten minutes")
+
+const otherInstallations = "Test/by_(Helm_with_tags_of_the_chart|istioctl_with_its_tags|Helm_without_a_revision)$"
 
 // TestControlPlanesAreInstalledAndRetiredInALab runs the tests of the packages that install and retire control planes
 // inside a lab without Istio, where they do what they like. On their own those tests say that they need a lab.
@@ -32,6 +38,9 @@ func inside(t *testing.T, l *labtest.Lab, pkg string) {
 		"env", "MESHLIFT_LAB_CHARTS="+l.Charts, "MESHLIFT_LAB_AGENT="+filepath.Join(l.Root, "charts"),
 		"MESHLIFT_LAB_ISTIOCTL="+filepath.Join(l.Root, ".lab", "bin", "istio-1.31.0-istioctl"),
 		binary, "-test.v", "-test.timeout=20m")
+	if !*insideAll {
+		cmd.Args = append(cmd.Args, "-test.skip", otherInstallations)
+	}
 	cmd.Dir = filepath.Join(l.Root, "internal", pkg)
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "\nPASS\n") || strings.Contains(string(out), "--- SKIP") {
