@@ -10,10 +10,10 @@ import (
 	"meshlift.dev/meshlift/test/lab/labtest"
 )
 
-// insideAll runs the tests on every kind of installation; else two of the five stand for them.
+// insideAll runs the tests on every kind of installation; else one of the five stands for them.
 var insideAll = flag.Bool("inside.all", false, "test every kind of installation of Istio, which takes some ten minutes")
 
-const otherInstallations = "Test/by_(Helm_with_tags_of_the_chart|istioctl_with_its_tags|Helm_without_a_revision)$"
+const otherInstallations = "Test/by_(Helm_with_tags_of_the_chart|istioctl_with_its_tags|Helm_without_a_revision|istioctl_without_a_revision)$"
 
 // TestControlPlanesAreInstalledAndRetiredInALab runs the tests of the packages that install and retire control planes
 // inside a lab without Istio, where they do what they like. On their own those tests say that they need a lab.
