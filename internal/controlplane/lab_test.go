@@ -248,6 +248,12 @@ func (l *lab) ready(t *testing.T, revision string) {
 	})
 }
 
+// lostAnswer tells whether the connection to istiod broke while it answered: the pod was refused, loudly, and the API
+// server says itself that one should try again. A webhook that does not answer at all is another matter.
+func lostAnswer(err error) bool {
+	return apierrors.IsInternalError(err) && strings.Contains(err.Error(), "Please retry")
+}
+
 // injected returns the revision that injects a pod in a namespace now; "" for none. A pod that two revisions inject says
 // so by its discovery address.
 func (l *lab) injected(ctx context.Context, namespace string, labels map[string]string) (string, error) {
@@ -255,7 +261,11 @@ func (l *lab) injected(ctx context.Context, namespace string, labels map[string]
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "probe-", Namespace: namespace, Labels: labels},
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "example.com/app"}}},
 	}
-	if err := l.Create(ctx, pod, client.DryRunAll); err != nil {
+	err := l.Create(ctx, pod, client.DryRunAll)
+	for try := 0; try < 3 && lostAnswer(err); try++ {
+		err = l.Create(ctx, pod, client.DryRunAll) // as the controller that owns the pod would
+	}
+	if err != nil {
 		return "", err
 	}
 	text := pod.Annotations[mesh.AnnotationStatus]
