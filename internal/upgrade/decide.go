@@ -121,6 +121,9 @@ func Decide(in Input) Decision {
 	if r := in.Status.Decommission; r != nil && r.RemovedAt != nil {
 		return d.finished()
 	}
+	if in.Snapshot.Refused == "" {
+		d.plan = rollout.Plan(d.inv, d.in.Snapshot.From.Revision, d.in.Snapshot.To.Revision, v1alpha1.Forward)
+	}
 	waiting := ""
 	for n, step := range steps {
 		if waiting != "" {
@@ -153,7 +156,9 @@ var stepTypes = []string{
 type decision struct {
 	in  Input
 	inv *mesh.Inventory
-	out Decision
+	// plan is made once: it looks at every workload.
+	plan []rollout.Item
+	out  Decision
 }
 
 func (d *decision) finished() Decision {
@@ -254,7 +259,7 @@ func (d *decision) dataPlanes() Step {
 		d.out.Action = Handover
 	}
 	remaining, unsupported := 0, 0
-	for _, i := range rollout.Plan(d.inv, from, to, v1alpha1.Forward) {
+	for _, i := range d.plan {
 		if !i.Remaining {
 			continue
 		}
@@ -337,10 +342,7 @@ func (d *decision) list(c Connections) int {
 }
 
 func (d *decision) count() {
-	if d.in.Snapshot.Refused != "" {
-		return
-	}
-	for _, i := range rollout.Plan(d.inv, d.in.Snapshot.From.Revision, d.in.Snapshot.To.Revision, v1alpha1.Forward) {
+	for _, i := range d.plan {
 		d.out.DataPlanes.Total++
 		switch {
 		case !i.Remaining:
