@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 )
 
 // Labels and annotations of Istio that decide about injection
@@ -73,36 +72,24 @@ func (i *Inventory) InjectedBy(p PodFacts) []string {
 	if p.HostNetwork || slices.Contains(never, p.Namespace) || p.Annotations[LabelInject] == "false" || p.Labels[LabelInject] == "false" {
 		return nil
 	}
-	nsLabels := labels.Set(p.NamespaceLabels)
-	if _, ok := nsLabels["kubernetes.io/metadata.name"]; !ok && p.Namespace != "" {
-		nsLabels = labels.Merge(nsLabels, labels.Set{"kubernetes.io/metadata.name": p.Namespace})
-	}
+	namespace, pod := labelled{p.NamespaceLabels, p.Namespace}, labelled{labels: p.Labels}
 	var out []string
-	for _, c := range i.Configurations {
-		for _, w := range c.Webhooks {
-			if w.matches(nsLabels, labels.Set(p.Labels)) {
+	for n := range i.Configurations {
+		for m := range i.Configurations[n].Webhooks {
+			if w := &i.Configurations[n].Webhooks[m]; !slices.Contains(out, w.Revision) && w.matches(namespace, pod) {
 				out = append(out, w.Revision)
 			}
 		}
 	}
 	slices.Sort(out)
-	return slices.Compact(out)
+	return out
 }
 
-func (w Injector) matches(ns, pod labels.Set) bool {
-	if w.Excluded != "" && pod["meshlift.dev/revision"] == w.Excluded {
+func (w *Injector) matches(namespace, pod labelled) bool {
+	if w.Excluded != "" && pod.labels["meshlift.dev/revision"] == w.Excluded {
 		return false
 	}
-	return selects(w.NamespaceSelector, ns) && selects(w.ObjectSelector, pod)
-}
-
-// selects follows admission: a missing selector selects everything, an invalid one nothing.
-func selects(s *metav1.LabelSelector, set labels.Set) bool {
-	if s == nil {
-		return true
-	}
-	sel, err := metav1.LabelSelectorAsSelector(s)
-	return err == nil && sel.Matches(set)
+	return selects(w.NamespaceSelector, namespace) && selects(w.ObjectSelector, pod)
 }
 
 // Validator is one ValidatingWebhookConfiguration of Istio.

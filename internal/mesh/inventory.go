@@ -6,6 +6,7 @@ package mesh
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -218,8 +219,8 @@ func (i *Inventory) Revision(name string) (Revision, bool) {
 
 // Workload returns the workload with that reference.
 func (i *Inventory) Workload(ref Ref) (Workload, bool) {
-	n, ok := slices.BinarySearchFunc(i.Workloads, ref, func(w Workload, r Ref) int { return w.Compare(r) })
-	if !ok {
+	n := sort.Search(len(i.Workloads), func(n int) bool { return i.Workloads[n].Compare(ref) >= 0 })
+	if n == len(i.Workloads) || i.Workloads[n].Ref != ref {
 		return Workload{}, false
 	}
 	return i.Workloads[n], true
