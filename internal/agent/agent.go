@@ -157,7 +157,10 @@ func wire(ctx context.Context, mgr manager.Manager, c Config) error {
 	if err != nil {
 		return fmt.Errorf("make the client: %w", err)
 	}
-	observer := observe.New(mgr.GetCache(), c.IstioNamespace, observe.WithLive(mgr.GetAPIReader()), observe.WithDiscovery(disco))
+	watch := newMeshWatch(mgr)
+	observer := observe.NewShared(
+		observe.New(mgr.GetCache(), c.IstioNamespace, observe.WithLive(mgr.GetAPIReader()), observe.WithDiscovery(disco), observe.WithMemory(clock.RealClock{})),
+		watch.version, clock.RealClock{})
 	catalogs := func(ctx context.Context) (catalog.Catalog, error) { return effectiveCatalog(ctx, mgr.GetClient()) }
 	mode, err := handoverMode(disco, c.Handover)
 	if err != nil {
@@ -171,17 +174,17 @@ func wire(ctx context.Context, mgr manager.Manager, c Config) error {
 	if err := (&clusterupgrade.Reconciler{Options: clusterupgrade.Options{
 		Client: mgr.GetClient(), Observer: observer, Connector: connector, Lifecycle: life, Router: router, Catalog: catalogs,
 		Recorder: mgr.GetEventRecorder("meshlift"), Clock: clock.RealClock{}, InstallTimeout: c.InstallTimeout,
-	}}).SetupWithManager(mgr, watchMesh(clusterupgrade.Requests)); err != nil {
+	}}).SetupWithManager(mgr, watch.every(upgradeInterval, clusterupgrade.Requests)); err != nil {
 		return fmt.Errorf("register the ClusterUpgrade controller: %w", err)
 	}
 	if err := (&dataplanerollout.Reconciler{Options: dataplanerollout.Options{
 		Client: mgr.GetClient(), Observer: observer, Mover: &restart.Mover{Live: mgr.GetAPIReader(), Writer: mgr.GetClient()},
 		Recorder: mgr.GetEventRecorder("meshlift"), Clock: clock.RealClock{},
-	}}).SetupWithManager(mgr, watchMesh(dataplanerollout.Requests)); err != nil {
+	}}).SetupWithManager(mgr, watch.every(rolloutInterval, dataplanerollout.Requests)); err != nil {
 		return fmt.Errorf("register the DataPlaneRollout controller: %w", err)
 	}
 	if err := (&controlplanecontroller.Reconciler{Client: mgr.GetClient(), Observer: observer, Catalog: catalogs}).
-		SetupWithManager(mgr, watchMesh(controlPlaneRequests)); err != nil {
+		SetupWithManager(mgr, watch.every(controlPlaneInterval, controlPlaneRequests)); err != nil {
 		return fmt.Errorf("register the ControlPlane controller: %w", err)
 	}
 	if c.WebhookPort != 0 {

@@ -34,7 +34,7 @@ moment.`,
 			if err != nil {
 				return err
 			}
-			cfg.QPS, cfg.Burst = 200, 400 // the API server's priority and fairness does the real limiting
+			cfg.QPS = -1 // the API server's priority and fairness does the limiting
 			c.REST, c.Log = cfg, zap.New(zap.UseDevMode(verbose), zap.WriteTo(cmd.ErrOrStderr()))
 			cmd.SilenceUsage = true
 			return Run(cmd.Context(), c)

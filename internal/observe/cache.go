@@ -52,6 +52,9 @@ func prune(object any) (any, error) {
 		o.Status.Conditions = keep(o.Status.Conditions, func(c appsv1.DeploymentCondition) bool {
 			return c.Type == appsv1.DeploymentProgressing || c.Type == appsv1.DeploymentReplicaFailure
 		})
+		for n, c := range o.Status.Conditions { // not its times: they change with every pod
+			o.Status.Conditions[n] = appsv1.DeploymentCondition{Type: c.Type, Status: c.Status, Reason: c.Reason, Message: c.Message}
+		}
 	case *appsv1.StatefulSet:
 		pruneWorkload(&o.ObjectMeta, &o.Spec.Template)
 		o.Spec.Selector, o.Spec.VolumeClaimTemplates, o.Status.Conditions = nil, nil, nil

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"meshlift.dev/meshlift/internal/mesh"
@@ -41,6 +42,7 @@ type Observer struct {
 	live      client.Reader
 	discovery discovery.ServerVersionInterface
 	namespace string
+	memory    *memory
 }
 
 // Option changes an [Observer].
@@ -54,6 +56,10 @@ func WithLive(live client.Reader) Option { return func(o *Observer) { o.live = l
 func WithDiscovery(d discovery.ServerVersionInterface) Option {
 	return func(o *Observer) { o.discovery = d }
 }
+
+// WithMemory has the Observer remember for a short while what it would have to ask the API server for each time: its version,
+// and which optional kinds it does not have. Without it every inventory asks.
+func WithMemory(c clock.PassiveClock) Option { return func(o *Observer) { o.memory = newMemory(c) } }
 
 // New returns an Observer of the mesh whose control planes run in the Istio namespace. In the agent the reader is the
 // manager's cache itself (GetCache), made with [CacheOptions]: the manager's client reads unstructured objects live.
@@ -98,11 +104,10 @@ func (o *Observer) Inventory(ctx context.Context) (*mesh.Inventory, error) {
 func (o *Observer) read(ctx context.Context) (objects, error) {
 	in := objects{istioNamespace: o.namespace}
 	if o.discovery != nil {
-		v, err := o.discovery.ServerVersion()
-		if err != nil {
+		var err error
+		if in.kubernetesVersion, err = o.memory.version(o.discovery); err != nil {
 			return in, fmt.Errorf("read the version of the API server: %w", err)
 		}
-		in.kubernetesVersion = v.GitVersion
 	}
 	var (
 		mutating     admissionv1.MutatingWebhookConfigurationList
@@ -156,6 +161,9 @@ func (o *Observer) read(ctx context.Context) (objects, error) {
 // optional lists a kind by the first of its versions that the API server has; no version means no objects.
 func (o *Observer) optional(ctx context.Context, kinds ...schema.GroupVersionKind) ([]unstructured.Unstructured, error) {
 	for _, kind := range kinds {
+		if o.memory.misses(kind) {
+			continue
+		}
 		list := &unstructured.UnstructuredList{}
 		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
 		err := o.reader.List(ctx, list, client.UnsafeDisableDeepCopy)
@@ -165,6 +173,7 @@ func (o *Observer) optional(ctx context.Context, kinds ...schema.GroupVersionKin
 		case !missing(err):
 			return nil, fmt.Errorf("list %s %s: %w", kind.GroupVersion(), kind.Kind, err)
 		}
+		o.memory.miss(kind)
 	}
 	return nil, nil
 }

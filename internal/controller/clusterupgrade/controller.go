@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
@@ -134,7 +135,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 
 // SetupWithManager registers the controller; cluster maps events of the mesh to the unfinished upgrade.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, cluster func(ctrl.Manager, *builder.Builder) *builder.Builder) error {
-	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.ClusterUpgrade{}).Named("clusterupgrade")
+	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.ClusterUpgrade{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).Named("clusterupgrade")
 	return cluster(mgr, b).Complete(r)
 }
 

@@ -15,6 +15,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
@@ -119,6 +120,6 @@ func Ensure(ctx context.Context, c client.Client, istioNamespace string) error {
 
 // SetupWithManager registers the controller; cluster maps events of the mesh to the one object.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, cluster func(ctrl.Manager, *builder.Builder) *builder.Builder) error {
-	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.ControlPlane{}).Named("controlplane")
+	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.ControlPlane{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).Named("controlplane")
 	return cluster(mgr, b).Complete(r)
 }

@@ -17,6 +17,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
@@ -174,7 +175,7 @@ func Complete(ro *v1alpha1.DataPlaneRollout) bool {
 
 // SetupWithManager registers the controller; cluster maps events of the mesh to the rollouts that are not complete.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, cluster func(ctrl.Manager, *builder.Builder) *builder.Builder) error {
-	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.DataPlaneRollout{}).Named("dataplanerollout")
+	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.DataPlaneRollout{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).Named("dataplanerollout")
 	return cluster(mgr, b).Complete(r)
 }
 
