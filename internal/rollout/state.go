@@ -26,7 +26,8 @@ const (
 	Moved State = "Moved"
 	// Failed: it was asked to move and did not become ready, or it may not be touched as it is.
 	Failed State = "Failed"
-	// Excluded: the annotation meshlift.dev/exclude keeps Meshlift from touching it.
+	// Excluded: the annotation meshlift.dev/exclude keeps Meshlift from touching it, or its namespace is being deleted, so
+	// that it can get no new pod.
 	Excluded State = "Excluded"
 	// Unsupported: Meshlift does not drive its kind or its update strategy.
 	Unsupported State = "Unsupported"
@@ -105,6 +106,8 @@ func itemOf(inv *mesh.Inventory, w mesh.Workload, target string) Item {
 	switch {
 	case next == target && settled(w, target, i):
 		i.State, i.Message = Moved, "on "+target
+	case inv.Namespaces[w.Namespace].Terminating:
+		i.State, i.Message = Excluded, fmt.Sprintf("namespace %s is being deleted", w.Namespace)
 	case excluded(inv, w):
 		i.State, i.Message = Excluded, "excluded by the annotation "+v1alpha1.ExcludeAnnotation
 	case unsupported(inv, w) != "":
