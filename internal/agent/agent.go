@@ -62,12 +62,17 @@ type Config struct {
 	Handover handover.Mode
 	// InstallTimeout is how long a new istiod may take to become ready.
 	InstallTimeout time.Duration
-	Log            logr.Logger
+	// Clock of the decisions; nil for the real one.
+	Clock clock.Clock
+	Log   logr.Logger
 }
 
 // Run runs the agent until the context ends.
 func Run(ctx context.Context, c Config) error {
 	ctrl.SetLogger(c.Log)
+	if c.Clock == nil {
+		c.Clock = clock.RealClock{}
+	}
 	scheme, err := Scheme()
 	if err != nil {
 		return err
@@ -173,13 +178,13 @@ func wire(ctx context.Context, mgr manager.Manager, c Config) error {
 	}
 	if err := (&clusterupgrade.Reconciler{Options: clusterupgrade.Options{
 		Client: mgr.GetClient(), Observer: observer, Connector: connector, Lifecycle: life, Router: router, Catalog: catalogs,
-		Recorder: mgr.GetEventRecorder("meshlift"), Clock: clock.RealClock{}, InstallTimeout: c.InstallTimeout,
+		Recorder: mgr.GetEventRecorder("meshlift"), Clock: c.Clock, InstallTimeout: c.InstallTimeout,
 	}}).SetupWithManager(mgr, watch.every(upgradeInterval, clusterupgrade.Requests)); err != nil {
 		return fmt.Errorf("register the ClusterUpgrade controller: %w", err)
 	}
 	if err := (&dataplanerollout.Reconciler{Options: dataplanerollout.Options{
 		Client: mgr.GetClient(), Observer: observer, Mover: &restart.Mover{Live: mgr.GetAPIReader(), Writer: mgr.GetClient()},
-		Recorder: mgr.GetEventRecorder("meshlift"), Clock: clock.RealClock{},
+		Recorder: mgr.GetEventRecorder("meshlift"), Clock: c.Clock,
 	}}).SetupWithManager(mgr, watch.every(rolloutInterval, dataplanerollout.Requests)); err != nil {
 		return fmt.Errorf("register the DataPlaneRollout controller: %w", err)
 	}
