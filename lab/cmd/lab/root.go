@@ -21,7 +21,7 @@ func root() *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	c.AddCommand(buildCommand(), upCommand(), downCommand(), statusCommand(), execCommand(), kubectlCommand(), istioctlCommand(), trafficCommand())
+	c.AddCommand(buildCommand(), upCommand(), downCommand(), statusCommand(), execCommand(), kubectlCommand(), istioctlCommand(), trafficCommand(), faultCommand())
 	c.AddCommand(superviseCommand(), echoCommand())
 	return c
 }

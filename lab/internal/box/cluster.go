@@ -60,6 +60,7 @@ func (c *cluster) start(ctx, setup context.Context) error {
 		return err
 	}
 	c.step("%s: API server is up", c.name)
+	c.victims.Store(c.name, &victim{plane: plane, network: network})
 	c.keepParts(ctx, plane, network, log, dir)
 	group, setup := errgroup.WithContext(setup)
 	group.Go(func() error {

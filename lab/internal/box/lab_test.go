@@ -105,6 +105,7 @@ func TestUpExecDown(t *testing.T) {
 		t.Errorf("a second lab of that name: exit code %d", code)
 	}
 	execChecks(t, l)
+	faultsEndAndLeaveNothing(t, l)
 	misbehavingPods(t, l)
 
 	l.ok("down", "--name", "test")

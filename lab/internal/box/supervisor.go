@@ -43,6 +43,7 @@ type supervisor struct {
 	charts  *chartrepo.Repository
 	state   State
 	reports *reporter
+	victims sync.Map // name of a cluster → *victim
 	log     *slog.Logger
 
 	background sync.WaitGroup // everything that ends when the lab's context does
@@ -86,6 +87,9 @@ func (s *supervisor) start(ctx context.Context) error {
 		return err
 	}
 	if err := s.serveExec(ctx); err != nil {
+		return err
+	}
+	if err := s.serveFaults(ctx); err != nil {
 		return err
 	}
 	group, groupCtx := errgroup.WithContext(ctx)

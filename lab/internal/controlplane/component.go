@@ -14,6 +14,7 @@ import (
 // component is a sub-process of the control plane.
 type component struct {
 	name     string
+	flags    []string
 	log      string
 	cmd      *exec.Cmd
 	stopping chan struct{} // closed before it is asked to end
@@ -23,12 +24,12 @@ type component struct {
 // run starts a component. When it ends without being asked to, c.failed gets the reason.
 func (c *Cluster) run(name string, flags []string) error {
 	path := filepath.Join(c.cfg.Dir, name+".log")
-	log, err := os.Create(path)
+	log, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fmt.Errorf("log of %s: %w", name, err)
 	}
 	defer func() { _ = log.Close() }()
-	p := &component{name: name, log: path, stopping: make(chan struct{}), done: make(chan struct{})}
+	p := &component{name: name, flags: flags, log: path, stopping: make(chan struct{}), done: make(chan struct{})}
 	p.cmd = exec.Command(c.cfg.Kube, append([]string{name}, flags...)...)
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Dir = log, log, c.cfg.Dir
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -36,8 +37,12 @@ func (c *Cluster) run(name string, flags []string) error {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped { // in the middle of a restart
+		_ = p.cmd.Process.Kill()
+		return fmt.Errorf("start %s: the control plane is stopped", name)
+	}
 	c.parts = append(c.parts, p)
-	c.mu.Unlock()
 	go c.watch(p)
 	return nil
 }
@@ -60,6 +65,7 @@ func (c *Cluster) watch(p *component) {
 func (c *Cluster) Stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.stopped = true
 	for _, p := range c.parts {
 		close(p.stopping)
 		_ = p.cmd.Process.Kill()

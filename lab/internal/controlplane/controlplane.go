@@ -47,9 +47,10 @@ type Cluster struct {
 	ca        []byte
 	rest      *rest.Config
 
-	mu     sync.Mutex
-	parts  []*component
-	failed chan error
+	mu      sync.Mutex
+	parts   []*component
+	stopped bool
+	failed  chan error
 }
 
 // Start starts the control plane and returns when its API server serves and has what must be there before the first

@@ -42,6 +42,7 @@ func (n *Network) AddPod() (*Pod, error) {
 	if err := p.connect(); err != nil {
 		return nil, errors.Join(fmt.Errorf("network of pod %s: %w", ip, err), p.Close())
 	}
+	n.ports.Store(ip, p.port)
 	return p, nil
 }
 
@@ -50,6 +51,7 @@ func (p *Pod) Namespace() *os.File { return p.netns }
 
 // Close disconnects the pod and gives its address back.
 func (p *Pod) Close() error {
+	p.network.ports.CompareAndDelete(p.IP, p.port)
 	var errs []error
 	link, err := netlink.LinkByName(p.port)
 	if err == nil {

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/vishvananda/netlink"
@@ -35,6 +36,8 @@ type Network struct {
 	gateway netip.Addr
 	ips     *allocator
 	serial  atomic.Uint64
+	// ports are the names of the pods' interfaces on the bridge, by address.
+	ports sync.Map
 	// thread changes its network namespace all the time; nothing else must run on it.
 	thread *osthread.Thread
 }

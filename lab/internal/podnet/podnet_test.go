@@ -107,6 +107,44 @@ func TestPods(t *testing.T) {
 	}
 }
 
+func TestAPodThatIsCutOffCannotBeReachedUntilItIsMended(t *testing.T) {
+	if !nstest.Available() {
+		t.Skip("needs namespaces")
+	}
+	n, err := New(5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := n.AddPod()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listen(t, p, p.IP.String()+":81")
+	mend, err := n.Cut(p.IP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := read(net.DialTimeout("tcp", p.IP.String()+":81", 200*time.Millisecond)); got == "hello" {
+		t.Error("a pod that is cut off answers")
+	}
+	if err := mend(); err != nil {
+		t.Error(err)
+	}
+	if got := read(net.DialTimeout("tcp", p.IP.String()+":81", 5*time.Second)); got != "hello" {
+		t.Error("after it was mended:", got)
+	}
+	mend, err = n.Cut(p.IP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(p.Close(), mend()); err != nil {
+		t.Error("a pod that ends while it is cut off:", err)
+	}
+	if _, err := n.Cut(p.IP); err == nil {
+		t.Error("a pod that has gone can be cut off")
+	}
+}
+
 func TestClose(t *testing.T) {
 	if !nstest.Available() {
 		t.Skip("needs namespaces")
