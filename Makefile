@@ -49,6 +49,11 @@ test-lab: build lab ## Run the tests on the lab.
 test-long: build lab ## Run the tests on the lab with every kind of installation and 200 seeds of SIGKILLs (about an hour).
 	$(GO) test -count 1 -parallel 6 -timeout 3h ./test/lab -args -inside.all -chaos.seeds 200
 
+.PHONY: chaos
+chaos: build lab ## Run 200 whole upgrades under random faults (SEEDS, FIRST, LABS; half an hour on two cores).
+	$(GO) test -count 1 -v -timeout 4h ./test/lab -run TestUpgradesUnderRandomFaults -args \
+		-faults.seeds $(or $(SEEDS),200) -faults.first $(or $(FIRST),1) -faults.labs $(or $(LABS),2) -faults.shrink 25
+
 .PHONY: lint
 lint: tools ## Run vet, gofumpt, staticcheck and govulncheck.
 	$(GO) vet ./... && cd lab && $(GO) vet ./...

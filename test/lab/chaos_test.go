@@ -92,25 +92,8 @@ func underFire(t *testing.T, lab string, seeds []int) {
 
 func startChaos(t *testing.T, lab string, upgrades int) *cluster {
 	t.Helper()
-	last := 30 + upgrades
-	flags := []string{"--workloads", "gateway"}
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cat := &v1alpha1.Catalog{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SingletonName}}
-	cat.Spec.ChartRepository, cat.Spec.ImageHub = "http://10.128.0.1:8879/charts", "docker.io/istio"
-	for minor := 31; minor <= last; minor++ {
-		version := fmt.Sprintf("1.%d", minor)
-		if minor > 31 {
-			flags = append(flags, "--istio", version+".0="+filepath.Join(root, ".lab", "istio", "1.31.0"))
-		}
-		cat.Spec.Releases = append(cat.Spec.Releases, v1alpha1.Release{Version: version, Patch: version + ".0", Kubernetes: []string{"1.32", "1.33", "1.34", "1.35", "1.36", "1.37"}})
-		cat.Spec.Paths = append(cat.Spec.Paths, v1alpha1.Path{From: fmt.Sprintf("1.%d", minor-1), To: version, Kubernetes: []string{"1.37"}})
-	}
-	c := &cluster{up(t, lab, flags...)}
-	c.ok(t, "install", "--set", "replicas=1", "--set", "extraArgs={--leader-elect-lease-duration=2s}")
-	c.create(t, cat)
+	c := startLab(t, lab, upgrades, []string{"gateway"}, "--set", "replicas=1", "--set", "extraArgs={--leader-elect-lease-duration=2s}")
+	c.create(t, catalogUpTo(30+upgrades))
 	namespace(t, c.Lab, "shop", map[string]string{"istio.io/rev": oldRev})
 	for n := range chaosWorkloads {
 		c.create(t, deployment("shop", fmt.Sprintf("app-%d", n), int32(1+n%2)))
@@ -118,6 +101,22 @@ func startChaos(t *testing.T, lab string, upgrades int) *cluster {
 	for n := range chaosWorkloads {
 		available(t, c.Lab, "shop", fmt.Sprintf("app-%d", n))
 	}
+	return c
+}
+
+// startLab starts a lab that has so many Istio versions after 1.30, and installs the agent.
+func startLab(t *testing.T, lab string, upgrades int, workloads []string, install ...string) *cluster {
+	t.Helper()
+	flags := []string{"--workloads", strings.Join(workloads, ",")}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for minor := 32; minor <= 30+upgrades; minor++ {
+		flags = append(flags, "--istio", fmt.Sprintf("1.%d.0=%s", minor, filepath.Join(root, ".lab", "istio", "1.31.0")))
+	}
+	c := &cluster{up(t, lab, flags...)}
+	c.ok(t, append([]string{"install"}, install...)...)
 	return c
 }
 
