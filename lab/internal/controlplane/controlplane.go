@@ -175,7 +175,7 @@ func (c *Cluster) bootstrap(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return c.placed(ctx)
 }
 
 // REST returns the administrator's access to the API server from within the lab.

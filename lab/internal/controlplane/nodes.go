@@ -1,11 +1,16 @@
 package controlplane
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
 
 	"meshlift.dev/meshlift/lab/internal/container"
 )
@@ -94,6 +99,30 @@ func placement(images []container.Image) []*unstructured.Unstructured {
 		"spec":     object{"policyName": name},
 	}
 	return []*unstructured.Unstructured{{Object: policy}, {Object: binding}}
+}
+
+// placed waits until the policy of [placement] is in force: the API server learns of it by a watch, and a pod that is
+// created before would be simulated although it is a process.
+func (c *Cluster) placed(ctx context.Context) error {
+	kube, err := kubernetes.NewForConfig(c.rest)
+	if err != nil {
+		return fmt.Errorf("client of %s: %w", c.cfg.Name, err)
+	}
+	probe := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "lab-probe"},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "probe", Image: ownPrefix + "probe"}}},
+	}
+	var last error
+	err = wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
+		// Refused until the controller manager has made the service account of the namespace.
+		var got *corev1.Pod
+		got, last = kube.CoreV1().Pods(metav1.NamespaceDefault).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return last == nil && got.Spec.NodeSelector[nodeLabel] == "process", nil
+	})
+	if err != nil {
+		return fmt.Errorf("pods that are processes are not sent to %s: %w (last answer: %v)", ProcessNode, err, last)
+	}
+	return nil
 }
 
 const placementPatch = `

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func at(seconds int) time.Time { return time.Unix(int64(seconds), 0) }
+
+func TestTheIdealPipelineStartsTheNextOneWhenOneIsDone(t *testing.T) {
+	var all []course
+	for n := range 6 {
+		all = append(all, course{patched: at(n * 100), done: at(n*100 + 10)})
+	}
+	for parallelism, want := range map[int]time.Duration{1: time.Minute, 2: 30 * time.Second, 4: 20 * time.Second, 100: 10 * time.Second} {
+		if got := ideal(all, parallelism); got != want {
+			t.Errorf("parallelism %d: %s, want %s", parallelism, got, want)
+		}
+	}
+}
+
+func TestATurnoverIsFromTheRoomThatWasMadeToItsUse(t *testing.T) {
+	all := []course{{patched: at(0), ready: at(5)}, {patched: at(1), ready: at(3)}, {patched: at(4), ready: at(20)}, {patched: at(9), ready: at(30)}}
+	got := turnovers(all, 2, func(c course) time.Time { return c.ready })
+	if want := []time.Duration{time.Second, 4 * time.Second}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestQuantilesAreByTheNearestRank(t *testing.T) {
+	if quantile([]int{}, 0.5) != 0 || quantile([]int{3, 1, 2}, 0.5) != 2 || quantile([]int{3, 1, 2}, 0.99) != 3 {
+		t.Error("wrong quantile")
+	}
+}
+
+func TestMetricsAreSummedByTheirLabels(t *testing.T) {
+	text := `# HELP rest_client_requests_total x
+rest_client_requests_total{code="200",host="a:1",method="GET"} 3
+rest_client_requests_total{code="404",host="a:1",method="GET"} 2
+rest_client_requests_total{code="200",host="a:1",method="PATCH"} 1e+03
+rest_client_requests_total_other{method="GET"} 9
+go_memstats_heap_inuse_bytes 5
+`
+	m, err := parseMetrics(strings.NewReader(text), "rest_client_requests_total")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if get, patch := m.sum(map[string]string{"method": "GET"}), m.sum(map[string]string{"method": "PATCH"}); get != 5 || patch != 1000 {
+		t.Errorf("GET %v, PATCH %v", get, patch)
+	}
+}
