@@ -10,10 +10,18 @@ import (
 // Minor is a minor version such as 1.31.
 type Minor struct{ Major, Minor int }
 
-// ParseMinor reads the minor version of "1.31", "1.31.0", "v1.31.2-distroless", "1.31+" or "v1.27.3+k3s1".
+// maxLength of a version is that of an image tag
+// (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests).
+const maxLength = 128
+
+// ParseMinor reads the minor version of "1.31", "1.31.0", "v1.31.2-distroless", "1.31+" or "v1.27.3+k3s1". What it accepts
+// can be shown and be part of names: it consists of letters, digits and "._+-" only.
 func ParseMinor(s string) (Minor, error) {
+	if len(s) > maxLength {
+		return Minor{}, fmt.Errorf("%q… is not a version: want for example 1.31 or 1.31.0", s[:maxLength])
+	}
 	parts := strings.SplitN(strings.TrimPrefix(s, "v"), ".", 3)
-	if len(parts) < 2 {
+	if len(parts) < 2 || strings.ContainsFunc(s, outside) {
 		return Minor{}, fmt.Errorf("%q is not a version: want for example 1.31 or 1.31.0", s)
 	}
 	major, err := number(parts[0])
@@ -30,6 +38,11 @@ func ParseMinor(s string) (Minor, error) {
 		return Minor{}, fmt.Errorf("%q is not a version: want for example 1.31 or 1.31.0", s)
 	}
 	return Minor{major, minor}, nil
+}
+
+// outside tells whether a character cannot be part of a version.
+func outside(r rune) bool {
+	return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune("._+-", r)
 }
 
 // number accepts what strconv.Atoi accepts, without signs and within reason.
