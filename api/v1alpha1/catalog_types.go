@@ -6,14 +6,18 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 type Release struct {
 	// Version is the Istio minor version, for example "1.31". Patch versions never matter.
 	// +kubebuilder:validation:Pattern=`^[0-9]+\.[0-9]+$`
+	// +kubebuilder:validation:MaxLength=16
 	Version string `json:"version"`
 	// Patch is the full version that is installed when only the minor version is asked for, for example "1.31.0".
 	// +kubebuilder:validation:Pattern=`^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$`
+	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	Patch string `json:"patch,omitempty"`
 	// Kubernetes lists the Kubernetes minor versions that this Istio version supports, for example "1.35"
 	// (https://istio.io/latest/docs/releases/supported-releases/#support-status-of-istio-releases).
 	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:items:MaxLength=16
 	// +kubebuilder:validation:items:Pattern=`^[0-9]+\.[0-9]+$`
 	// +listType=set
 	Kubernetes []string `json:"kubernetes"`
@@ -23,11 +27,15 @@ type Release struct {
 type Path struct {
 	// From is the old Istio minor version.
 	// +kubebuilder:validation:Pattern=`^[0-9]+\.[0-9]+$`
+	// +kubebuilder:validation:MaxLength=16
 	From string `json:"from"`
 	// To is the new Istio minor version.
 	// +kubebuilder:validation:Pattern=`^[0-9]+\.[0-9]+$`
+	// +kubebuilder:validation:MaxLength=16
 	To string `json:"to"`
 	// Kubernetes lists the Kubernetes minor versions on which both run; empty means those that both releases support.
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:items:MaxLength=16
 	// +kubebuilder:validation:items:Pattern=`^[0-9]+\.[0-9]+$`
 	// +listType=set
 	// +optional
@@ -48,12 +56,14 @@ type CatalogSpec struct {
 	// Releases of Istio.
 	// +listType=map
 	// +listMapKey=version
+	// +kubebuilder:validation:MaxItems=500
 	// +optional
 	Releases []Release `json:"releases,omitempty"`
 	// Paths that are supported.
 	// +listType=map
 	// +listMapKey=from
 	// +listMapKey=to
+	// +kubebuilder:validation:MaxItems=2000
 	// +optional
 	Paths []Path `json:"paths,omitempty"`
 }

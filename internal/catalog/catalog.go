@@ -2,7 +2,6 @@ package catalog
 
 import (
 	_ "embed"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,59 +76,100 @@ func upsert[T any](list []T, item T, same func(T) bool) []T {
 	return append(list, item)
 }
 
-// Validate tells everything that is wrong with the catalog: versions that cannot be read, entries that are there twice,
-// paths that do not go up, that lead to an unknown release or that no Kubernetes version satisfies.
+// Bounds of a catalog, many times what Istio has ever released; those of the API's schema.
+const (
+	maxReleases   = 500
+	maxPaths      = 2000
+	maxKubernetes = 100
+)
+
+// Validate tells in one sentence what is wrong with the catalog: too many entries, versions that cannot be read, entries
+// that are there twice, paths that do not go up, that lead to an unknown release or that no Kubernetes version satisfies.
 func (c Catalog) Validate() error {
-	var errs []error
-	complain := func(format string, args ...any) { errs = append(errs, fmt.Errorf("catalog: "+format, args...)) }
+	if len(c.Releases) > maxReleases || len(c.Paths) > maxPaths {
+		return fmt.Errorf("catalog: it has %d releases and %d paths, at most %d and %d are allowed: keep those that you use", len(c.Releases), len(c.Paths), maxReleases, maxPaths)
+	}
+	var found complaints
 	seen := map[string]bool{}
 	for _, r := range c.Releases {
-		if _, err := version.ParseMinor(r.Version); err != nil || version.IsFull(r.Version) {
-			complain("release %q: want a minor version, for example 1.31", r.Version)
+		if !minor(r.Version) {
+			found.add("release %s: want a minor version, for example 1.31", quoted(r.Version))
 		}
 		if seen[r.Version] {
-			complain("release %s is there twice", r.Version)
+			found.add("release %s is there twice", quoted(r.Version))
 		}
 		seen[r.Version] = true
-		if m, err := version.ParseMinor(r.Patch); r.Patch != "" && (err != nil || m.String() != r.Version) {
-			complain("release %s: patch %q is not one of its patch versions", r.Version, r.Patch)
+		if m, err := version.ParseMinor(r.Patch); r.Patch != "" && (err != nil || m.String() != r.Version || !version.IsFull(r.Patch)) {
+			found.add("release %s: patch %q is not one of its patch versions", quoted(r.Version), r.Patch)
 		}
 		if len(r.Kubernetes) == 0 {
-			complain("release %s names no Kubernetes version", r.Version)
+			found.add("release %s names no Kubernetes version", quoted(r.Version))
 		}
-		errs = append(errs, validKubernetes("release "+r.Version, r.Kubernetes)...)
+		found.kubernetes("release "+quoted(r.Version), r.Kubernetes)
 	}
 	for _, p := range c.Paths {
-		name := "path " + p.From + " to " + p.To
+		name := "path " + quoted(p.From) + " to " + quoted(p.To)
 		if seen[name] {
-			complain("%s is there twice", name)
+			found.add("%s is there twice", name)
 		}
 		seen[name] = true
-		from, err1 := version.ParseMinor(p.From)
-		to, err2 := version.ParseMinor(p.To)
-		if err1 != nil || err2 != nil || from.Compare(to) >= 0 {
-			complain("%s: want two minor versions, the older one first", name)
+		if !minor(p.From) || !minor(p.To) || compare(p.From, p.To) >= 0 {
+			found.add("%s: want two minor versions, the older one first", name)
 			continue
 		}
-		if _, ok := c.release(to); !ok {
-			complain("%s: there is no release %s", name, p.To)
+		if _, ok := c.named(p.To); !ok {
+			found.add("%s: there is no release %s", name, p.To)
 		}
 		if len(c.kubernetes(p)) == 0 {
-			complain("%s: no Kubernetes version runs both releases", name)
+			found.add("%s: no Kubernetes version runs both releases", name)
 		}
-		errs = append(errs, validKubernetes(name, p.Kubernetes)...)
+		found.kubernetes(name, p.Kubernetes)
 	}
-	return errors.Join(errs...)
+	return found.err()
 }
 
-func validKubernetes(where string, versions []string) []error {
-	var errs []error
+// minor tells whether v is a minor version as the catalog writes it, "1.31": "1.031" would never be found.
+func minor(v string) bool {
+	m, err := version.ParseMinor(v)
+	return err == nil && m.String() == v
+}
+
+// quoted shows a version as it is, and what is none in quotes.
+func quoted(v string) string {
+	if minor(v) {
+		return v
+	}
+	return fmt.Sprintf("%q", v)
+}
+
+// complaints are what is wrong with a catalog.
+type complaints []string
+
+func (f *complaints) add(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
+
+func (f *complaints) kubernetes(where string, versions []string) {
+	if len(versions) > maxKubernetes {
+		f.add("%s names %d Kubernetes versions, at most %d are allowed", where, len(versions), maxKubernetes)
+		return
+	}
 	for _, k := range versions {
-		if _, err := version.ParseMinor(k); err != nil || version.IsFull(k) {
-			errs = append(errs, fmt.Errorf("catalog: %s: Kubernetes %q: want a minor version, for example 1.35", where, k))
+		if !minor(k) {
+			f.add("%s: Kubernetes %q: want a minor version, for example 1.35", where, k)
 		}
 	}
-	return errs
+}
+
+// shown is how many complaints the sentence names before it counts the rest.
+const shown = 3
+
+func (f complaints) err() error {
+	switch {
+	case len(f) == 0:
+		return nil
+	case len(f) > shown:
+		return fmt.Errorf("catalog: %s; and %d more", strings.Join(f[:shown], "; "), len(f)-shown)
+	}
+	return fmt.Errorf("catalog: %s", strings.Join(f, "; "))
 }
 
 // sorted returns the catalog in its canonical order.
@@ -155,8 +195,9 @@ func compare(a, b string) int {
 }
 
 func (c Catalog) release(m version.Minor) (v1alpha1.Release, bool) {
+	name := m.String()
 	for _, r := range c.Releases {
-		if r.Version == m.String() {
+		if r.Version == name {
 			return r, true
 		}
 	}
@@ -164,8 +205,9 @@ func (c Catalog) release(m version.Minor) (v1alpha1.Release, bool) {
 }
 
 func (c Catalog) path(from, to version.Minor) (v1alpha1.Path, bool) {
+	older, newer := from.String(), to.String()
 	for _, p := range c.Paths {
-		if p.From == from.String() && p.To == to.String() {
+		if p.From == older && p.To == newer {
 			return p, true
 		}
 	}
