@@ -130,11 +130,19 @@ func VersionOfImage(image string) string {
 		return ""
 	}
 	tag := image[colon+1:]
-	if tag == "" || tag[0] < '0' || tag[0] > '9' {
+	if tag == "" || tag[0] < '0' || tag[0] > '9' || len(tag) > maxTag || strings.ContainsFunc(tag, outsideTag) {
 		return ""
 	}
 	for _, variant := range []string{"-distroless", "-debug"} {
 		tag = strings.TrimSuffix(tag, variant)
 	}
 	return tag
+}
+
+// maxTag and outsideTag are the form of an image tag (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests).
+// The API server stores any text as an image, so what is no tag must not become a version that people are shown.
+const maxTag = 128
+
+func outsideTag(r rune) bool {
+	return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune("._-", r)
 }
