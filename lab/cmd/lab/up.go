@@ -36,7 +36,7 @@ func upCommand() *cobra.Command {
 	f.StringSliceVar(&o.Clusters, "clusters", []string{"main"}, "names of the clusters")
 	f.StringSliceVar(&flags.bare, "bare", nil, "clusters that get neither Istio nor workloads (default: the one called hub, among several)")
 	f.IntVar(&o.Nodes, "nodes", 3, "simulated nodes of each cluster")
-	f.StringSliceVar(&flags.workloads, "workloads", nil, "what runs in each cluster: bookinfo, grpc, gateway, egress, scale=N (N namespaces of 50 Deployments)")
+	f.StringSliceVar(&flags.workloads, "workloads", nil, "what runs in each cluster: bookinfo, grpc, gateway, egress, rollouts (the controller of Argo Rollouts), scale=N (N namespaces of 50 Deployments)")
 	f.StringArrayVar(&flags.istio, "istio", nil, "add a version of Istio: VERSION=DIR, where DIR holds pilot-discovery, charts/ and, for real traffic, pilot-agent")
 	f.StringVar(&o.Install, "install", builder.OlderIstio, `version of Istio to install by Helm; "" for none`)
 	f.StringVar(&o.Revision, "revision", box.AutoRevision, `revision of the installed Istio: auto (1-30 for 1.30.0), "default" for un-revisioned, or a name`)

@@ -31,7 +31,7 @@ type resource struct {
 }
 
 var resources = map[string]resource{
-	"Namespace": {"namespaces", false}, "Node": {"nodes", false}, "ConfigMap": {"configmaps", true},
+	"Namespace": {"namespaces", false}, "Node": {"nodes", false}, "ConfigMap": {"configmaps", true}, "Secret": {"secrets", true},
 	"Service": {"services", true}, "ServiceAccount": {"serviceaccounts", true}, "Deployment": {"deployments", true},
 	"ClusterRole": {"clusterroles", false}, "ClusterRoleBinding": {"clusterrolebindings", false},
 	"MutatingAdmissionPolicy":        {"mutatingadmissionpolicies", false},
@@ -42,6 +42,9 @@ var resources = map[string]resource{
 	"VirtualService": {"virtualservices", true}, "Gateway": {"gateways", true},
 	"Role": {"roles", true}, "RoleBinding": {"rolebindings", true},
 }
+
+// Namespaced tells whether objects of the kind are in namespaces.
+func Namespaced(kind string) bool { return resources[kind].namespaced }
 
 // Client applies objects to one cluster.
 type Client struct{ dynamic dynamic.Interface }

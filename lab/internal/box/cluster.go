@@ -113,7 +113,8 @@ func (c *cluster) install(ctx context.Context, plane *controlplane.Cluster, log 
 	}
 	return workloads.Install(ctx, workloads.Target{
 		Name: c.name, REST: plane.REST(), Kubeconfig: c.state.Clusters[c.index].Inside, Log: log, Chart: c.charts.Load,
-		Report: func(what string) { c.step("%s: %s", c.name, what) },
+		Rollouts: filepath.Join(c.dir.ArgoRollouts(), "install.yaml"),
+		Report:   func(what string) { c.step("%s: %s", c.name, what) },
 	}, mesh, selection)
 }
 

@@ -61,6 +61,15 @@ func (o *Options) complete(dir layout.Dir) error {
 	if err := layout.Built(dir.Bin("kube")); err != nil {
 		return err
 	}
+	if o.Workloads.Rollouts {
+		if err := layout.Built(dir.Bin(builder.RolloutsController), dir.ArgoRollouts()); err != nil {
+			return err
+		}
+		const path = "/bin/rollouts-controller"
+		o.Images = append(o.Images, container.Image{
+			Repository: "argo-rollouts", Files: map[string]string{path: dir.Bin(builder.RolloutsController)}, Entrypoint: []string{path},
+		})
+	}
 	return o.completeIstio(dir)
 }
 

@@ -110,6 +110,28 @@ func (b *Builder) gatewayCRDs(source string) step {
 	}
 }
 
+// rolloutsManifest is the step that copies what a user of Argo Rollouts applies: CRDs, roles and the controller.
+func (b *Builder) rolloutsManifest(source string) step {
+	dir := b.Dir.ArgoRollouts()
+	return step{
+		name: "rollouts-manifest", outputs: []string{dir},
+		stamp: func(context.Context) (string, error) { return stamp(source, []string{recipe}) },
+		run: func(ctx context.Context, _ *progress) error {
+			module, err := moduleDir(ctx, source, argoRollouts)
+			if err != nil {
+				return err
+			}
+			return replaceDir(dir, func(temporary string) error {
+				manifest, err := os.ReadFile(filepath.Join(module, "manifests", "install.yaml"))
+				if err != nil {
+					return err
+				}
+				return os.WriteFile(filepath.Join(temporary, "install.yaml"), manifest, 0o644)
+			})
+		},
+	}
+}
+
 // replaceDir fills a new directory and puts it in the place of dir.
 func replaceDir(dir string, fill func(temporary string) error) error {
 	temporary := dir + ".tmp"

@@ -27,6 +27,8 @@ const (
 	NewerIstio = "1.31.0"
 	// OlderIstio is the version that the same source pretends to be.
 	OlderIstio = "1.30.0"
+	// RolloutsController is the binary of Argo Rollouts' controller.
+	RolloutsController = "rollouts-controller"
 	// IstioHub is the registry of Istio's images.
 	IstioHub = "docker.io/istio"
 
@@ -34,6 +36,7 @@ const (
 	istioModule        = "istio.io/istio"
 	istioCommit        = "eed52ebb66ad"
 	gatewayAPI         = "sigs.k8s.io/gateway-api"
+	argoRollouts       = "github.com/argoproj/argo-rollouts"
 	kwokVersion        = "0.8.0"
 	noCommit           = "0000000000000000000000000000000000000000"
 	anyBuildDate       = "2026-01-01T00:00:00Z"
@@ -43,7 +46,7 @@ const (
 )
 
 func (b *Builder) steps() []step {
-	kube, istio := filepath.Join(b.Source, "kube"), filepath.Join(b.Source, "istio")
+	kube, istio, argo := filepath.Join(b.Source, "kube"), filepath.Join(b.Source, "istio"), filepath.Join(b.Source, "argo")
 	binary := func(version, program string) string { return "istio-" + version + "-" + program }
 	discovery, agent := istioModule+"/pilot/cmd/pilot-discovery", istioModule+"/pilot/cmd/pilot-agent"
 	return []step{
@@ -57,6 +60,8 @@ func (b *Builder) steps() []step {
 		b.charts(istio, NewerIstio, ""),
 		b.charts(istio, OlderIstio, olderCompatibility),
 		b.gatewayCRDs(istio),
+		b.goBuild(RolloutsController, argo, argoRollouts+"/cmd/rollouts-controller", "", true),
+		b.rolloutsManifest(argo),
 	}
 }
 

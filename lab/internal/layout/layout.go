@@ -3,6 +3,7 @@
 //	.lab/bin/                 kube, lab, istio-<version>-{pilot-discovery,pilot-agent,istioctl}
 //	.lab/istio/<version>/     pilot-discovery, pilot-agent (links into bin), charts/
 //	.lab/istio/gateway-api/   the standard CRDs of the Gateway API
+//	.lab/argo-rollouts/       the manifest of Argo Rollouts
 //	.lab/run/<name>/          state of a running lab
 package layout
 
@@ -98,6 +99,9 @@ func (d Dir) Istio(version string) string { return filepath.Join(string(d), "ist
 
 // GatewayAPI returns the directory of the Gateway API's CRDs.
 func (d Dir) GatewayAPI() string { return filepath.Join(string(d), "istio", "gateway-api") }
+
+// ArgoRollouts returns the directory of the manifest of Argo Rollouts.
+func (d Dir) ArgoRollouts() string { return filepath.Join(string(d), "argo-rollouts") }
 
 // Run returns the state directory of the lab called name.
 func (d Dir) Run(name string) string { return filepath.Join(string(d), "run", name) }

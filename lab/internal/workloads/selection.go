@@ -10,12 +10,13 @@ import (
 type Selection struct {
 	Bookinfo bool `json:"bookinfo,omitempty"`
 	GRPC     bool `json:"grpc,omitempty"`
-	Gateway  bool `json:"gateway,omitempty"` // an ingress gateway
-	Egress   bool `json:"egress,omitempty"`  // an egress gateway
-	Scale    int  `json:"scale,omitempty"`   // namespaces of fifty Deployments
+	Gateway  bool `json:"gateway,omitempty"`  // an ingress gateway
+	Egress   bool `json:"egress,omitempty"`   // an egress gateway
+	Rollouts bool `json:"rollouts,omitempty"` // the controller of Argo Rollouts
+	Scale    int  `json:"scale,omitempty"`    // namespaces of fifty Deployments
 }
 
-// Parse reads a selection: "bookinfo", "grpc", "gateway", "egress", "scale=N".
+// Parse reads a selection: "bookinfo", "grpc", "gateway", "egress", "rollouts", "scale=N".
 func Parse(list []string) (Selection, error) {
 	var s Selection
 	for _, item := range list {
@@ -32,6 +33,8 @@ func Parse(list []string) (Selection, error) {
 			s.Gateway = true
 		case "egress":
 			s.Egress = true
+		case "rollouts":
+			s.Rollouts = true
 		case "scale":
 			n, err := strconv.Atoi(value)
 			if err != nil || n < 1 || n > 1000 {
@@ -39,7 +42,7 @@ func Parse(list []string) (Selection, error) {
 			}
 			s.Scale = n
 		default:
-			return s, fmt.Errorf("unknown workload %q: choose from bookinfo, grpc, gateway, egress, scale=N", item)
+			return s, fmt.Errorf("unknown workload %q: choose from bookinfo, grpc, gateway, egress, rollouts, scale=N", item)
 		}
 	}
 	return s, nil

@@ -8,10 +8,12 @@ import (
 	"embed"
 	"fmt"
 	"log/slog"
+	"os"
 	"text/template"
 
 	"golang.org/x/sync/errgroup"
 	chartv2 "helm.sh/helm/v4/pkg/chart/v2"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -45,6 +47,8 @@ type Target struct {
 	Log        *slog.Logger
 	// Report tells the user about progress.
 	Report func(what string)
+	// Rollouts is the file of the manifest of Argo Rollouts.
+	Rollouts string
 	// Chart loads a chart of an Istio version.
 	Chart func(name, version string) (*chartv2.Chart, error)
 }
@@ -106,6 +110,9 @@ func installWorkloads(ctx context.Context, t Target, client *apply.Client, mesh 
 	if s.Egress {
 		group.Go(func() error { return installGateway(ctx, t, client, mesh, "istio-egress", "istio-egressgateway") })
 	}
+	if s.Rollouts {
+		group.Go(func() error { return applyRollouts(ctx, t, client) })
+	}
 	if s.Scale > 0 {
 		group.Go(func() error { return applyScale(ctx, client, mesh, s.Scale) })
 	}
@@ -117,6 +124,29 @@ type values struct {
 	Label       string // of the namespace, "" for none
 	Namespace   string
 	Deployments []string
+}
+
+// applyRollouts is `kubectl apply -n argo-rollouts -f install.yaml`.
+func applyRollouts(ctx context.Context, t Target, client *apply.Client) error {
+	const home = "argo-rollouts"
+	manifest, err := os.ReadFile(t.Rollouts)
+	if err != nil {
+		return fmt.Errorf("Argo Rollouts: %w", err)
+	}
+	objects, err := apply.Decode(manifest)
+	if err != nil {
+		return fmt.Errorf("Argo Rollouts: %w", err)
+	}
+	objects = append([]*unstructured.Unstructured{namespace(home, nil)}, objects...)
+	for _, o := range objects {
+		if apply.Namespaced(o.GetKind()) {
+			o.SetNamespace(home)
+		}
+		if err := client.Object(ctx, o); err != nil {
+			return fmt.Errorf("Argo Rollouts: %w", err)
+		}
+	}
+	return nil
 }
 
 func applyTemplate(ctx context.Context, client *apply.Client, name string, v values) error {

@@ -9,11 +9,11 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	got, err := Parse([]string{"bookinfo", " grpc", "scale=4", "gateway", "egress"})
+	got, err := Parse([]string{"bookinfo", " grpc", "scale=4", "gateway", "egress", "rollouts"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Selection{Bookinfo: true, GRPC: true, Gateway: true, Egress: true, Scale: 4}); got != want {
+	if want := (Selection{Bookinfo: true, GRPC: true, Gateway: true, Egress: true, Rollouts: true, Scale: 4}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	for _, bad := range []string{"nosuch", "scale", "scale=", "scale=0", "scale=x", "grpc=1", ""} {
