@@ -39,7 +39,7 @@ func layers() map[string]layer {
 		"api": {packages: []string{"api/*"}},
 		"domain": {
 			packages: []string{
-				"internal/version", "internal/mesh", "internal/catalog", "internal/values", "internal/release", "internal/handover",
+				"internal/version", "internal/window", "internal/mesh", "internal/catalog", "internal/values", "internal/release", "internal/handover",
 				"internal/rollout", "internal/upgrade", "internal/gate", "internal/status", "internal/view",
 			},
 			imports: []string{"api", "domain"}, pure: true,
@@ -62,7 +62,7 @@ func layers() map[string]layer {
 
 // valueLibraries are what pure packages may import of others: they hold types and text, and do nothing.
 func valueLibraries() []string {
-	return []string{"k8s.io/apimachinery/", "k8s.io/api/", "sigs.k8s.io/yaml", "github.com/charmbracelet/x/ansi", "github.com/Masterminds/semver/", strvals}
+	return []string{"k8s.io/apimachinery/", "k8s.io/api/", "sigs.k8s.io/yaml", "github.com/charmbracelet/x/ansi", "github.com/Masterminds/semver/", "github.com/robfig/cron/", strvals}
 }
 
 // strvals is Helm's parser of "--set", the one package of Helm that is pure.

@@ -9,6 +9,17 @@ type ControlPlaneSpec struct {
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	IstioNamespace string `json:"istioNamespace,omitempty"`
+	// Windows are maintenance windows that hold for every rollout of the cluster, besides those of the rollout itself.
+	// +kubebuilder:validation:MaxItems=20
+	// +listType=atomic
+	// +optional
+	Windows []Window `json:"windows,omitempty"`
+	// Freezes are times in which no rollout of the cluster starts a move forward.
+	// +kubebuilder:validation:MaxItems=50
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Freezes []Freeze `json:"freezes,omitempty"`
 }
 
 // InstallMethod says who installed a revision.

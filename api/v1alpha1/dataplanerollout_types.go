@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
 
 // Conditions of a [DataPlaneRollout].
 const (
@@ -23,7 +26,7 @@ const (
 )
 
 // FailurePolicy says what happens when a workload cannot be moved.
-// +kubebuilder:validation:Enum=Stop;Continue;MoveBack
+// +kubebuilder:validation:Enum=Stop;Continue;MoveBack;MoveBackAndContinue
 type FailurePolicy string
 
 // Failure policies.
@@ -34,7 +37,19 @@ const (
 	FailureContinue FailurePolicy = "Continue"
 	// FailureMoveBack moves the failed workload back by itself, and starts no further move.
 	FailureMoveBack FailurePolicy = "MoveBack"
+	// FailureMoveBackAndContinue moves the failed workload back by itself, and goes on with the others.
+	FailureMoveBackAndContinue FailurePolicy = "MoveBackAndContinue"
 )
+
+// GoesOn tells whether the policy goes on with the others after a failure.
+func (p FailurePolicy) GoesOn() bool {
+	return p == FailureContinue || p == FailureMoveBackAndContinue
+}
+
+// MovesBack tells whether the policy moves a failed workload back by itself.
+func (p FailurePolicy) MovesBack() bool {
+	return p == FailureMoveBack || p == FailureMoveBackAndContinue
+}
 
 // WorkloadReference names one data plane.
 type WorkloadReference struct {
@@ -90,6 +105,14 @@ type WorkloadDecision struct {
 	Attempt int32 `json:"attempt,omitempty"`
 }
 
+// Workloads is how many workloads may move at the same time; 0 means no limit.
+func (s *DataPlaneRolloutSpec) Workloads() int32 {
+	if s.Parallelism == nil {
+		return DefaultParallelism
+	}
+	return *s.Parallelism
+}
+
 // DataPlaneRolloutSpec is the intent.
 //
 // +kubebuilder:validation:XValidation:rule="self.upgrade == oldSelf.upgrade && self.direction == oldSelf.direction",message="upgrade and direction of a rollout cannot be changed: start another rollout"
@@ -107,17 +130,62 @@ type DataPlaneRolloutSpec struct {
 	// +listType=atomic
 	// +optional
 	Targets []RolloutTarget `json:"targets,omitempty"`
-	// Parallelism is how many workloads move at the same time.
+	// Parallelism is how many workloads move at the same time; 0 means no limit.
 	// +kubebuilder:default=5
-	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=10000
 	// +optional
-	Parallelism int32 `json:"parallelism,omitempty"`
+	Parallelism *int32 `json:"parallelism,omitempty"`
+	// ParallelismPerNamespace is how many workloads of one namespace move at the same time; 0 means no limit.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10000
+	// +optional
+	ParallelismPerNamespace int32 `json:"parallelismPerNamespace,omitempty"`
+	// MaxPods limits the pods of all workloads that move at the same time: a number, or a percentage of the pods of the
+	// rollout, rounded down, but at least one. A workload with more pods than that moves alone. Empty means no limit.
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self > 0 : self.matches('^([1-9][0-9]?|100)%$')",message="maxPods is a number of at least 1, or a percentage from 1% to 100%"
+	// +optional
+	MaxPods *intstr.IntOrString `json:"maxPods,omitempty"`
+	// NamespaceOrder names the namespaces whose moves start first, in this order; the others follow by name.
+	// +kubebuilder:validation:MaxItems=1000
+	// +kubebuilder:validation:items:MaxLength=63
+	// +listType=atomic
+	// +optional
+	NamespaceOrder []string `json:"namespaceOrder,omitempty"`
+	// Gateways says whether the gateways of a wave move last, first, or mixed with its sidecars.
+	// +kubebuilder:default=Last
+	// +optional
+	Gateways GatewayOrder `json:"gateways,omitempty"`
+	// Waves move one after the other. What none of them selects comes last, as a wave of its own.
+	// +kubebuilder:validation:MaxItems=50
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Waves []Wave `json:"waves,omitempty"`
+	// Windows are the maintenance windows: when there are any, a move starts only inside one. Moves in flight finish. They
+	// do not hold moves back to the old revision.
+	// +kubebuilder:validation:MaxItems=20
+	// +listType=atomic
+	// +optional
+	Windows []Window `json:"windows,omitempty"`
+	// Freezes are times in which no move starts. Moves in flight finish. They do not hold moves back to the old revision.
+	// +kubebuilder:validation:MaxItems=50
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Freezes []Freeze `json:"freezes,omitempty"`
 	// FailurePolicy says what happens when a workload cannot be moved.
 	// +kubebuilder:default=Stop
 	// +optional
 	FailurePolicy FailurePolicy `json:"failurePolicy,omitempty"`
-	// Timeout for one workload; when it has passed and the workload is not ready, the move has failed.
+	// MaxFailures is how many failures the policies Continue and MoveBackAndContinue tolerate; one more, and nothing new
+	// starts until somebody decides. Empty means any number.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	MaxFailures *int32 `json:"maxFailures,omitempty"`
+	// Timeout for one workload; when it has passed and the workload is not ready, the move has failed; 0 means never. The
+	// annotation meshlift.dev/timeout on a workload overrides it.
 	// +kubebuilder:default="10m"
 	// +optional
 	Timeout metav1.Duration `json:"timeout,omitempty"`
@@ -208,6 +276,12 @@ type DataPlaneRolloutStatus struct {
 	// Progress in one line, for the eye: "12 of 40 moved, 5 moving".
 	// +optional
 	Progress string `json:"progress,omitempty"`
+	// Waves in order, when the spec has any.
+	// +kubebuilder:validation:MaxItems=51
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Waves []WaveStatus `json:"waves,omitempty"`
 	// Moving lists at most 100 workloads in motion.
 	// +kubebuilder:validation:MaxItems=100
 	// +listType=atomic

@@ -19,6 +19,9 @@ const (
 	// ExcludeAnnotation on a workload or a namespace, with the value "true", keeps Meshlift from moving it.
 	ExcludeAnnotation = "meshlift.dev/exclude"
 
+	// TimeoutAnnotation on a workload overrides the timeout of rollouts for it, as a duration: "45m"; "0s" means for ever.
+	TimeoutAnnotation = "meshlift.dev/timeout"
+
 	// FieldManager owns every field that Meshlift applies to objects of others.
 	FieldManager = "meshlift"
 )

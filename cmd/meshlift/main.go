@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // the time zones of maintenance windows, where the image or the machine has none
 
 	"meshlift.dev/meshlift/internal/agent"
 	"meshlift.dev/meshlift/internal/cli"

@@ -31,6 +31,7 @@ func StartRollout(in RolloutInput) Verdict {
 		earlierStepsDone,    // steps 1 to 3, for a rollout forward
 		noOtherRollout,      // one at a time
 		targetsExist,        // what is named is there
+		paceIsRight,         // waves, windows and freezes can be read
 	}.Evaluate(in)
 }
 

@@ -9,7 +9,7 @@ import (
 	"meshlift.dev/meshlift/api/v1alpha1"
 )
 
-func rollout(name string, edits ...func(*v1alpha1.DataPlaneRollout)) *v1alpha1.DataPlaneRollout {
+func aRollout(name string, edits ...func(*v1alpha1.DataPlaneRollout)) *v1alpha1.DataPlaneRollout {
 	r := &v1alpha1.DataPlaneRollout{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec:       v1alpha1.DataPlaneRolloutSpec{Upgrade: "a", Direction: v1alpha1.Forward},
@@ -51,7 +51,7 @@ func confirmed(u *v1alpha1.ClusterUpgrade) {
 
 func TestARolloutStartsOnlyWhenItsUpgradeIsReadyForIt(t *testing.T) {
 	other := func(complete metav1.ConditionStatus) []v1alpha1.DataPlaneRollout {
-		o := rollout("first")
+		o := aRollout("first")
 		o.ResourceVersion = "1"
 		o.Status.Conditions = []metav1.Condition{condition(v1alpha1.ConditionComplete, complete, v1alpha1.ReasonInProgress, "")}
 		return []v1alpha1.DataPlaneRollout{*o}
@@ -62,21 +62,21 @@ func TestARolloutStartsOnlyWhenItsUpgradeIsReadyForIt(t *testing.T) {
 		reason  string
 		words   []string
 	}{
-		"everything is ready":             {in: RolloutInput{Rollout: rollout("r"), Upgrade: ready()}},
-		"no upgrade":                      {RolloutInput{Rollout: rollout("r")}, Blocked, v1alpha1.ReasonWaiting, []string{`"a"`, "meshlift upgrade start"}},
-		"the upgrade is finished":         {RolloutInput{Rollout: rollout("r"), Upgrade: ready(isFinished)}, Blocked, v1alpha1.ReasonDone, []string{`"a"`}},
-		"the upgrade was never accepted":  {RolloutInput{Rollout: rollout("r"), Upgrade: upgrade("a")}, Waiting, v1alpha1.ReasonWaiting, []string{"not accepted", "meshlift status"}},
-		"step 1 is not done":              {RolloutInput{Rollout: rollout("r"), Upgrade: ready(unmet(1, v1alpha1.ReasonInProgress, "Flagger"))}, Waiting, v1alpha1.ReasonInProgress, []string{"step 1", "Flagger"}},
-		"step 2 is not done":              {RolloutInput{Rollout: rollout("r"), Upgrade: ready(unmet(2, v1alpha1.ReasonNotReady, "0 of 1 ready"))}, Waiting, v1alpha1.ReasonNotReady, []string{"step 2", "0 of 1 ready"}},
-		"step 3 is not done":              {RolloutInput{Rollout: rollout("r"), Upgrade: ready(unmet(3, v1alpha1.ReasonFilters, "2 filters"))}, Waiting, v1alpha1.ReasonFilters, []string{"step 3", "2 filters", "meshlift envoyfilters ack"}},
-		"back does not need the steps":    {in: RolloutInput{Rollout: rollout("r", back), Upgrade: ready(unmet(2, v1alpha1.ReasonNotReady, "broken"))}},
-		"back after the decommission":     {RolloutInput{Rollout: rollout("r", back), Upgrade: ready(confirmed)}, Blocked, v1alpha1.ReasonInProgress, []string{"ana"}},
-		"forward after the decommission":  {in: RolloutInput{Rollout: rollout("r"), Upgrade: ready(confirmed)}},
-		"another rollout is not complete": {RolloutInput{Rollout: rollout("r"), Upgrade: ready(), Others: other(metav1.ConditionFalse)}, Blocked, v1alpha1.ReasonInProgress, []string{`"first"`, "stop"}},
-		"another rollout is complete":     {in: RolloutInput{Rollout: rollout("r"), Upgrade: ready(), Others: other(metav1.ConditionTrue)}},
-		"an unknown namespace":            {RolloutInput{Rollout: rollout("r", targets(v1alpha1.RolloutTarget{Namespace: "shop"}, v1alpha1.RolloutTarget{Namespace: "shpo"})), Upgrade: ready()}, Blocked, v1alpha1.ReasonUserAction, []string{`"shpo"`}},
-		"a kind that cannot be moved":     {RolloutInput{Rollout: rollout("r", targets(v1alpha1.RolloutTarget{Namespace: "shop", Kind: "CronJob", Name: "x"})), Upgrade: ready()}, Blocked, v1alpha1.ReasonUserAction, []string{"CronJob", "shop/x", "StatefulSet"}},
-		"a Deployment":                    {in: RolloutInput{Rollout: rollout("r", targets(v1alpha1.RolloutTarget{Namespace: "shop", Kind: "Deployment", Name: "x"})), Upgrade: ready()}},
+		"everything is ready":             {in: RolloutInput{Rollout: aRollout("r"), Upgrade: ready()}},
+		"no upgrade":                      {RolloutInput{Rollout: aRollout("r")}, Blocked, v1alpha1.ReasonWaiting, []string{`"a"`, "meshlift upgrade start"}},
+		"the upgrade is finished":         {RolloutInput{Rollout: aRollout("r"), Upgrade: ready(isFinished)}, Blocked, v1alpha1.ReasonDone, []string{`"a"`}},
+		"the upgrade was never accepted":  {RolloutInput{Rollout: aRollout("r"), Upgrade: upgrade("a")}, Waiting, v1alpha1.ReasonWaiting, []string{"not accepted", "meshlift status"}},
+		"step 1 is not done":              {RolloutInput{Rollout: aRollout("r"), Upgrade: ready(unmet(1, v1alpha1.ReasonInProgress, "Flagger"))}, Waiting, v1alpha1.ReasonInProgress, []string{"step 1", "Flagger"}},
+		"step 2 is not done":              {RolloutInput{Rollout: aRollout("r"), Upgrade: ready(unmet(2, v1alpha1.ReasonNotReady, "0 of 1 ready"))}, Waiting, v1alpha1.ReasonNotReady, []string{"step 2", "0 of 1 ready"}},
+		"step 3 is not done":              {RolloutInput{Rollout: aRollout("r"), Upgrade: ready(unmet(3, v1alpha1.ReasonFilters, "2 filters"))}, Waiting, v1alpha1.ReasonFilters, []string{"step 3", "2 filters", "meshlift envoyfilters ack"}},
+		"back does not need the steps":    {in: RolloutInput{Rollout: aRollout("r", back), Upgrade: ready(unmet(2, v1alpha1.ReasonNotReady, "broken"))}},
+		"back after the decommission":     {RolloutInput{Rollout: aRollout("r", back), Upgrade: ready(confirmed)}, Blocked, v1alpha1.ReasonInProgress, []string{"ana"}},
+		"forward after the decommission":  {in: RolloutInput{Rollout: aRollout("r"), Upgrade: ready(confirmed)}},
+		"another rollout is not complete": {RolloutInput{Rollout: aRollout("r"), Upgrade: ready(), Others: other(metav1.ConditionFalse)}, Blocked, v1alpha1.ReasonInProgress, []string{`"first"`, "stop"}},
+		"another rollout is complete":     {in: RolloutInput{Rollout: aRollout("r"), Upgrade: ready(), Others: other(metav1.ConditionTrue)}},
+		"an unknown namespace":            {RolloutInput{Rollout: aRollout("r", targets(v1alpha1.RolloutTarget{Namespace: "shop"}, v1alpha1.RolloutTarget{Namespace: "shpo"})), Upgrade: ready()}, Blocked, v1alpha1.ReasonUserAction, []string{`"shpo"`}},
+		"a kind that cannot be moved":     {RolloutInput{Rollout: aRollout("r", targets(v1alpha1.RolloutTarget{Namespace: "shop", Kind: "CronJob", Name: "x"})), Upgrade: ready()}, Blocked, v1alpha1.ReasonUserAction, []string{"CronJob", "shop/x", "StatefulSet"}},
+		"a Deployment":                    {in: RolloutInput{Rollout: aRollout("r", targets(v1alpha1.RolloutTarget{Namespace: "shop", Kind: "Deployment", Name: "x"})), Upgrade: ready()}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.in.HasNamespace = func(n string) bool { return n == "shop" }
@@ -91,7 +91,7 @@ func TestARolloutStartsOnlyWhenItsUpgradeIsReadyForIt(t *testing.T) {
 
 func TestOfSeveralRolloutsExactlyOneGoesOn(t *testing.T) {
 	at := func(name string, age time.Duration, started bool) v1alpha1.DataPlaneRollout {
-		r := rollout(name)
+		r := aRollout(name)
 		r.ResourceVersion = "1"
 		r.CreationTimestamp = metav1.NewTime(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(-age))
 		if started {

@@ -71,7 +71,7 @@ func large(workloads int) *mesh.Inventory {
 func BenchmarkDecide(b *testing.B) {
 	inv := large(50_000)
 	in := Input{
-		Name: "r", Spec: v1alpha1.DataPlaneRolloutSpec{Parallelism: 50, Timeout: metav1.Duration{Duration: time.Minute}},
+		Name: "r", Spec: v1alpha1.DataPlaneRolloutSpec{Parallelism: new(int32(50)), Timeout: metav1.Duration{Duration: time.Minute}},
 		From: oldRev, To: newRev, Inventory: inv, Now: time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC),
 	}
 	if out := Decide(in); len(out.Actions) != 50 || out.Counts.Done != 16_667 {

@@ -2,11 +2,11 @@ package rollout
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/mesh"
+	"meshlift.dev/meshlift/internal/window"
 )
 
 // Input is everything a decision depends on.
@@ -15,13 +15,17 @@ type Input struct {
 	Name string
 	Spec v1alpha1.DataPlaneRolloutSpec
 	// Failures remembered from the last status: refusals that left no trace in the cluster.
-	Failures  []v1alpha1.WorkloadFailure
+	Failures []v1alpha1.WorkloadFailure
+	// Waves of the last status: when each was complete.
+	Waves     []v1alpha1.WaveStatus
 	From, To  string
 	Inventory *mesh.Inventory
 	// Suspended stops new moves for a reason outside the rollout, for example that admission is not ready to route; it is
 	// shown to the user. "" lets moves start.
 	Suspended string
-	Now       time.Time
+	// Calendar of the rollout and of the cluster. It does not hold moves back to the old revision.
+	Calendar window.Calendar
+	Now      time.Time
 }
 
 // Action is one thing to do to one workload.
@@ -50,6 +54,10 @@ type Outcome struct {
 	Moving   []v1alpha1.WorkloadProgress
 	Failures []v1alpha1.WorkloadFailure
 	Warnings []string
+	// Waves in order, when the spec has any.
+	Waves []v1alpha1.WaveStatus
+	// Held says why no further move starts although some are pending, as one sentence; "" when they may start.
+	Held string
 	// Undecided is true when a failure waits for a person.
 	Undecided bool
 	// Complete is true when nothing is left to do.
@@ -59,248 +67,98 @@ type Outcome struct {
 }
 
 // Decide says which moves to start now, given the state of the cluster and the wish of the user. It is deterministic,
-// and deciding again after its actions took effect adds nothing.
+// and deciding again after its actions took effect adds nothing. Budgets hold whatever the cluster does meanwhile, because
+// what is in motion is read from the cluster.
 func Decide(in Input) Outcome {
-	d := &decider{Input: in, target: in.To, origin: in.From}
+	d := &decider{Input: in, target: in.To, origin: in.From, decisions: map[v1alpha1.WorkloadReference]*v1alpha1.WorkloadDecision{}}
 	if in.Spec.Direction == v1alpha1.Back {
 		d.target, d.origin = in.From, in.To
 	}
-	plan := Plan(in.Inventory, in.From, in.To, in.Spec.Direction)
-	var pending []Action
-	for _, item := range plan {
-		if !Selected(in.Spec.Targets, item.Ref) {
-			continue
-		}
-		if a := d.judge(item); a != nil {
-			pending = append(pending, *a)
+	for n := range in.Spec.Decisions {
+		d.decisions[in.Spec.Decisions[n].WorkloadReference] = &in.Spec.Decisions[n]
+	}
+	o, err := newOrder(&in.Spec, in.Inventory)
+	if err != nil {
+		d.out.Held = err.Error() // admission refuses such a spec
+		o, _ = newOrder(&v1alpha1.DataPlaneRolloutSpec{Targets: in.Spec.Targets}, in.Inventory)
+	}
+	d.order = o
+	d.waves = make([]wave, len(o.spec.Waves)+1)
+	var pending []candidate
+	for _, p := range o.arrange(Plan(in.Inventory, in.From, in.To, in.Spec.Direction)) {
+		w, _ := d.Inventory.Workload(p.Ref)
+		before := d.out.Counts
+		a := d.judge(w, p.Item)
+		d.waves[p.wave].count(p, w, before, d.out.Counts, d.closed(p.wave), in.Name)
+		if a != nil {
+			pending = append(pending, candidate{p, w, *a})
 		}
 	}
 	d.start(pending)
+	d.reportWaves()
 	d.out.Complete = d.complete()
 	return d.out
 }
 
-// Selected tells whether the targets of a rollout contain the workload; no targets mean every workload.
-func Selected(targets []v1alpha1.RolloutTarget, ref mesh.Ref) bool {
-	return len(targets) == 0 || slices.ContainsFunc(targets, func(t v1alpha1.RolloutTarget) bool {
-		return t.Namespace == ref.Namespace && (t.Kind == "" || t.Kind == ref.Kind && t.Name == ref.Name)
-	})
+// candidate is a move that may be started when its turn has come.
+type candidate struct {
+	planned
+	workload mesh.Workload
+	action   Action
 }
 
-type decider struct {
-	Input
-	target, origin string
-	out            Outcome
-}
-
-// judge counts one item and returns the move that may be started for it, if any.
-func (d *decider) judge(item Item) *Action {
-	d.out.Counts.Total++
-	d.out.Warnings = append(d.out.Warnings, item.Warnings...)
-	decision := d.decision(item.Ref)
-	w, _ := d.Inventory.Workload(item.Ref)
-	if decision != nil && decision.Action == v1alpha1.MoveBack && item.State != Excluded && item.State != Unsupported {
-		d.back(w, item)
-		return nil
-	}
-	if d.Spec.Stopped && item.State == Pending {
-		d.restore(w)
-	}
-	switch item.State {
-	case Moved:
-		d.out.Counts.Done++
-		d.restore(w)
-		return nil
-	case Excluded, Unsupported:
-		d.out.Counts.Skipped++
-		if item.State == Unsupported {
-			d.out.Warnings = append(d.out.Warnings, item.Message)
-		}
-		return nil
-	}
-	if decision != nil && decision.Action == v1alpha1.Skip {
-		d.out.Counts.Skipped++
-		return nil
-	}
-	wanted := int32(1)
-	if decision != nil && decision.Action == v1alpha1.Retry {
-		wanted = max(wanted, decision.Attempt)
-	}
-	if f := d.failed(w, item); f != nil && wanted <= f.Attempt {
-		d.fail(w, *f)
-		return nil
-	}
-	if item.State == Moving && d.ours(w) && wanted <= w.Move.Attempt {
-		d.moving(w, item)
-		return nil
-	}
-	if item.State == Moving && !d.ours(w) && wanted == 1 && !d.stale(w) {
-		d.moving(w, item)
-		return nil
-	}
-	d.out.Counts.Pending++
-	return d.move(w, d.target, max(wanted, d.attempt(w)+1))
-}
-
-// failed returns the failure of the item: what is remembered (a refusal before the template was touched) or what the
-// cluster shows.
-func (d *decider) failed(w mesh.Workload, item Item) *v1alpha1.WorkloadFailure {
-	f := &v1alpha1.WorkloadFailure{WorkloadReference: Reference(item.Ref), Attempt: max(1, d.attempt(w))}
-	if item.State == Failed {
-		f.Reason, f.Message = "Paused", item.Message
-		return f
-	}
-	if item.State == Moving && d.ours(w) {
-		if f.Reason, f.Message = failure(w, w.Move.Started, d.Spec.Timeout.Duration, d.Now); f.Reason != "" {
-			f.Message += ": " + item.Message
-			return f
-		}
-		d.wake(w.Move.Started.Add(d.Spec.Timeout.Duration))
-		return nil
-	}
-	if d.returned(w) {
-		f.Reason, f.Message = v1alpha1.FailureMovedBack, fmt.Sprintf("%s was moved back to %s after its move failed", item.Ref, d.origin)
-		return f
-	}
-	for n := range d.Failures {
-		if known := d.Failures[n]; known.WorkloadReference == Reference(item.Ref) && known.Refused() && known.Attempt > d.attempt(w) {
-			return &known
-		}
-	}
-	return nil
-}
-
-func (d *decider) fail(w mesh.Workload, f v1alpha1.WorkloadFailure) {
-	d.out.Counts.Failed++
-	for _, known := range d.Failures {
-		if known.WorkloadReference == f.WorkloadReference && len(f.Events) == 0 {
-			f.Events = known.Events
-		}
-	}
-	d.out.Failures = append(d.out.Failures, f)
-	d.out.Undecided = d.out.Undecided || d.Spec.FailurePolicy != v1alpha1.FailureContinue
-	if d.Spec.FailurePolicy == v1alpha1.FailureMoveBack && nextRevision(d.Inventory, w) == d.target && asked(w) != "" {
-		d.out.Actions = append(d.out.Actions, *d.move(w, d.origin, d.attempt(w)+1))
-	}
-}
-
-func (d *decider) moving(w mesh.Workload, item Item) {
-	d.out.Counts.Moving++
-	d.out.Moving = append(d.out.Moving, v1alpha1.WorkloadProgress{
-		WorkloadReference: Reference(item.Ref), Attempt: max(1, d.attempt(w)), Message: item.Message,
-	})
-}
-
-// back moves one workload back because a person decided so.
-func (d *decider) back(w mesh.Workload, item Item) {
-	reverse := itemOf(d.Inventory, w, d.origin)
-	switch {
-	case reverse.State == Moved:
-		d.out.Counts.Skipped++
-		d.restore(w)
-	case w.Move != nil && w.Move.To == d.origin && reverse.State == Moving:
-		if reason, message := failure(w, w.Move.Started, d.Spec.Timeout.Duration, d.Now); reason != "" {
-			d.fail(w, v1alpha1.WorkloadFailure{
-				WorkloadReference: Reference(item.Ref), Attempt: w.Move.Attempt, Reason: reason, Message: "moving back: " + message + ": " + reverse.Message,
-			})
-			return
-		}
-		d.wake(w.Move.Started.Add(d.Spec.Timeout.Duration))
-		reverse.Message = "moving back: " + reverse.Message
-		d.moving(w, reverse)
-	case item.State == Pending:
-		d.out.Counts.Skipped++
-	default:
-		d.out.Counts.Moving++
-		d.out.Actions = append(d.out.Actions, *d.move(w, d.origin, d.attempt(w)+1))
-	}
-}
-
-// start starts pending moves as far as parallelism, pause and failures allow. Restores and moves back always go first.
-func (d *decider) start(pending []Action) {
-	held := d.Spec.Paused || d.Spec.Stopped || d.Suspended != "" || d.out.Undecided
-	room := int(max(1, d.Spec.Parallelism)) - int(d.out.Counts.Moving)
-	if held || room <= 0 {
+// start starts pending moves as far as budgets, waves, windows and failures allow. Restores and moves back always go first,
+// and nothing holds them.
+func (d *decider) start(pending []candidate) {
+	turn, soaking := d.turn()
+	if d.Spec.Paused || d.Spec.Stopped || d.hold(pending, soaking) || d.out.Undecided {
 		return
 	}
-	pending = pending[:min(room, len(pending))]
-	d.out.Actions = append(d.out.Actions, pending...)
+	limits := LimitsOf(&d.Spec, d.pods)
+	for _, c := range pending {
+		if c.wave != turn.wave || c.half != turn.half {
+			continue
+		}
+		switch limits.admit(d.motion, c.workload) {
+		case full:
+			return
+		case fits:
+			d.motion.add(c.workload)
+			d.out.Actions = append(d.out.Actions, c.action)
+		}
+	}
+}
+
+// hold says why no move starts now, and when to look again.
+func (d *decider) hold(pending []candidate, soaking string) bool {
+	if d.Suspended != "" {
+		d.out.Held = d.Suspended
+	}
+	if d.out.Held != "" || len(pending) == 0 {
+		return d.out.Held != ""
+	}
+	d.out.Held = soaking
+	if d.Spec.Direction == v1alpha1.Back {
+		return d.out.Held != ""
+	}
+	if s := d.Calendar.At(d.Now); !s.Open {
+		d.out.Held = s.Message
+		if !s.Changes.IsZero() {
+			d.wake(s.Changes)
+		}
+	}
+	return d.out.Held != ""
 }
 
 func (d *decider) complete() bool {
 	c := d.out.Counts
 	switch {
-	case c.Moving > 0 || len(d.out.Actions) > 0:
+	case c.Moving > 0 || d.returning > 0 || len(d.out.Actions) > 0:
 		return false
 	case d.Spec.Stopped:
 		return true
 	}
 	return c.Pending == 0 && !d.out.Undecided
-}
-
-func (d *decider) decision(ref mesh.Ref) *v1alpha1.WorkloadDecision {
-	for n := range d.Spec.Decisions {
-		if d.Spec.Decisions[n].WorkloadReference == Reference(ref) {
-			return &d.Spec.Decisions[n]
-		}
-	}
-	return nil
-}
-
-// ours tells whether the last move of the workload was made by this rollout towards its target.
-func (d *decider) ours(w mesh.Workload) bool {
-	return w.Move != nil && w.Move.Rollout == d.Name && w.Move.To == d.target
-}
-
-// stale tells whether a move of somebody else towards the target has failed already, so that it must be tried again.
-func (d *decider) stale(w mesh.Workload) bool {
-	if w.Move == nil {
-		return false
-	}
-	reason, _ := failure(w, w.Move.Started, d.Spec.Timeout.Duration, d.Now)
-	return reason != ""
-}
-
-// returned tells whether this rollout moved the workload back.
-func (d *decider) returned(w mesh.Workload) bool {
-	return w.Move != nil && w.Move.Rollout == d.Name && w.Move.To == d.origin
-}
-
-// attempt is the number of the last attempt of this rollout; 0 when it made none.
-func (d *decider) attempt(w mesh.Workload) int32 {
-	if d.ours(w) || d.returned(w) {
-		return w.Move.Attempt
-	}
-	return 0
-}
-
-func (d *decider) move(w mesh.Workload, target string, attempt int32) *Action {
-	record := mesh.Move{To: target, From: d.From, Started: d.Now.UTC().Truncate(time.Second), Attempt: attempt, Rollout: d.Name}
-	if target == d.From {
-		record.From = d.To
-	}
-	a := &Action{Ref: w.Ref, Target: target, Label: target == d.To, Surge: CanSurge(w)}
-	if w.Pinned() == d.From || w.Move != nil && w.Move.Pin == d.From {
-		record.Pin, a.Pin = d.From, target
-	}
-	if w.Move != nil && w.Move.To == target && w.Move.Rollout != d.Name {
-		record.Attempt = max(attempt, w.Move.Attempt+1) // a failed move of an earlier rollout: only a changed template makes new pods
-	}
-	a.Record = record
-	return a
-}
-
-// restore gives a gateway its own strategy back when its move is over.
-func (d *decider) restore(w mesh.Workload) {
-	if w.Annotations[v1alpha1.StrategyAnnotation] != "" {
-		d.out.Actions = append(d.out.Actions, Action{Ref: w.Ref, Restore: true})
-	}
-}
-
-func (d *decider) wake(t time.Time) {
-	if d.Spec.Timeout.Duration > 0 && (d.out.Again.IsZero() || t.Before(d.out.Again)) {
-		d.out.Again = t
-	}
 }
 
 // Reference turns a domain reference into that of the API.

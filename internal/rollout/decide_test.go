@@ -14,7 +14,7 @@ import (
 )
 
 func spec(change ...func(*v1alpha1.DataPlaneRolloutSpec)) v1alpha1.DataPlaneRolloutSpec {
-	s := v1alpha1.DataPlaneRolloutSpec{Upgrade: "u", Direction: v1alpha1.Forward, Parallelism: 3, FailurePolicy: v1alpha1.FailureStop, Timeout: metav1.Duration{Duration: 10 * time.Minute}}
+	s := v1alpha1.DataPlaneRolloutSpec{Upgrade: "u", Direction: v1alpha1.Forward, Parallelism: new(int32(3)), FailurePolicy: v1alpha1.FailureStop, Timeout: metav1.Duration{Duration: 10 * time.Minute}}
 	for _, f := range change {
 		f(&s)
 	}
@@ -28,8 +28,8 @@ func run(t interface{ Fatalf(string, ...any) }, c *simCluster, s v1alpha1.DataPl
 		out := c.decide(s, failures)
 		moving := int32(len(c.inMotion()))
 		for _, a := range out.Actions {
-			if !a.Restore && a.Label && moving+1 > s.Parallelism {
-				t.Fatalf("%s would be the %dth in motion, parallelism is %d", a.Ref, moving+1, s.Parallelism)
+			if !a.Restore && a.Label && moving+1 > *s.Parallelism {
+				t.Fatalf("%s would be the %dth in motion, parallelism is %d", a.Ref, moving+1, *s.Parallelism)
 			}
 			if crash() {
 				break
@@ -62,7 +62,7 @@ func TestARolloutEndsWithEverythingMovedOnceWhateverIsLostInCrashes(t *testing.T
 	rapid.Check(t, func(t *rapid.T) {
 		c := newSim(rapid.IntRange(0, 12).Draw(t, "workloads"), rapid.IntRange(0, 3).Draw(t, "gateways"))
 		s := spec(func(s *v1alpha1.DataPlaneRolloutSpec) {
-			s.Parallelism = int32(rapid.IntRange(1, 5).Draw(t, "parallelism"))
+			s.Parallelism = new(int32(rapid.IntRange(1, 5).Draw(t, "parallelism")))
 		})
 		pick := func(label string, n int) int { return rapid.IntRange(0, n-1).Draw(t, label) }
 		crash := func() bool { return rapid.IntRange(0, 3).Draw(t, "crash") == 0 }
@@ -120,7 +120,7 @@ func stuckAt(name string) (*simCluster, mesh.Ref) {
 	return c, ref
 }
 
-func one(s *v1alpha1.DataPlaneRolloutSpec) { s.Parallelism = 1 }
+func one(s *v1alpha1.DataPlaneRolloutSpec) { s.Parallelism = new(int32(1)) }
 
 func TestAFailureStopsTheRolloutAndTouchesNothingElse(t *testing.T) {
 	c, ref := stuckAt("w001")

@@ -222,6 +222,9 @@ func Warnings(w mesh.Workload) []string {
 	if w.TemplateAnnotations[mesh.AnnotationProxyImage] != "" {
 		out = append(out, fmt.Sprintf("%s pins its proxy image by the annotation %s: it moves to the new istiod and keeps the old proxy version", w.Ref, mesh.AnnotationProxyImage))
 	}
+	if _, err := ownTimeout(w); err != nil {
+		out = append(out, err.Error())
+	}
 	return out
 }
 

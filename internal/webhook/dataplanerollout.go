@@ -4,6 +4,7 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -53,9 +54,12 @@ func (v rolloutValidator) namespaces(ctx context.Context, targets []v1alpha1.Rol
 	return out, nil
 }
 
-// ValidateUpdate passes: what must not change is refused by the rules in the schema.
-func (rolloutValidator) ValidateUpdate(context.Context, *v1alpha1.DataPlaneRollout, *v1alpha1.DataPlaneRollout) (admission.Warnings, error) {
-	return nil, nil
+// ValidateUpdate checks the pace when it changes. What must not change is refused by the rules in the schema.
+func (rolloutValidator) ValidateUpdate(_ context.Context, before, after *v1alpha1.DataPlaneRollout) (admission.Warnings, error) {
+	if !after.DeletionTimestamp.IsZero() || apiequality.Semantic.DeepEqual(before.Spec, after.Spec) {
+		return nil, nil // finalizers and status: nothing may keep them
+	}
+	return nil, refuse(gate.Pace(&after.Spec))
 }
 
 // ValidateDelete passes: workloads in motion finish by themselves.

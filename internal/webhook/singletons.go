@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
@@ -29,13 +30,19 @@ func (catalogValidator) ValidateDelete(context.Context, *v1alpha1.Catalog) (admi
 
 type controlPlaneValidator struct{ o Options }
 
-// ValidateCreate passes: the schema knows everything that can be wrong.
-func (controlPlaneValidator) ValidateCreate(context.Context, *v1alpha1.ControlPlane) (admission.Warnings, error) {
-	return nil, nil
+// ValidateCreate refuses windows and freezes that cannot be read.
+func (controlPlaneValidator) ValidateCreate(_ context.Context, cp *v1alpha1.ControlPlane) (admission.Warnings, error) {
+	return nil, refuse(gate.ClusterWindows(cp))
 }
 
-// ValidateUpdate refuses to look at another namespace in the middle of an upgrade.
+// ValidateUpdate refuses windows and freezes that cannot be read, and to look at another namespace in the middle of an
+// upgrade.
 func (v controlPlaneValidator) ValidateUpdate(ctx context.Context, before, after *v1alpha1.ControlPlane) (admission.Warnings, error) {
+	if !apiequality.Semantic.DeepEqual(before.Spec, after.Spec) && after.DeletionTimestamp.IsZero() {
+		if err := refuse(gate.ClusterWindows(after)); err != nil {
+			return nil, err
+		}
+	}
 	if before.Spec.IstioNamespace == after.Spec.IstioNamespace {
 		return nil, nil
 	}

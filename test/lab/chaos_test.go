@@ -143,7 +143,7 @@ func (c *chaos) upgradeUnderFire(t *testing.T, random *rand.Rand) int {
 
 	c.create(t, &v1alpha1.ClusterUpgrade{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.ClusterUpgradeSpec{Version: fmt.Sprintf("1.%d", c.minor+1)}})
 	c.reached(t, name, v1alpha1.ConditionEnvoyFiltersHandled, 3*time.Minute)
-	c.create(t, &v1alpha1.DataPlaneRollout{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.DataPlaneRolloutSpec{Upgrade: name, Parallelism: 2}})
+	c.create(t, &v1alpha1.DataPlaneRollout{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.DataPlaneRolloutSpec{Upgrade: name, Parallelism: new(int32(2))}})
 	labtest.Eventually(t, 3*time.Minute, "the rollout completes", func(ctx context.Context) string {
 		r := &v1alpha1.DataPlaneRollout{}
 		if err := c.Client.Get(ctx, client.ObjectKey{Name: name}, r); err != nil {

@@ -108,7 +108,7 @@ func (c *cycle) move(t *testing.T, direction v1alpha1.Direction, revision string
 		c.rollouts++
 		name := fmt.Sprintf("%s-r%d", c.name(), c.rollouts)
 		ro := &v1alpha1.DataPlaneRollout{ObjectMeta: metav1.ObjectMeta{Name: name}}
-		ro.Spec.Upgrade, ro.Spec.Direction, ro.Spec.Parallelism = c.name(), direction, 2
+		ro.Spec.Upgrade, ro.Spec.Direction, ro.Spec.Parallelism = c.name(), direction, new(int32(2))
 		c.create(t, ro)
 		c.complete(t, name)
 		missing := ""

@@ -100,7 +100,7 @@ func TestNoPromptMovesEverythingAndTellsItInLines(t *testing.T) {
 		t.Fatalf("exit code %d\n%s%s", code, w.Output, w.Errors)
 	}
 	want := v1alpha1.DataPlaneRolloutSpec{
-		Upgrade: "1-30-to-1-31", Direction: v1alpha1.Forward, Parallelism: 5, FailurePolicy: v1alpha1.FailureStop, Timeout: metav1.Duration{Duration: 10 * time.Minute},
+		Upgrade: "1-30-to-1-31", Direction: v1alpha1.Forward, Parallelism: new(int32(5)), FailurePolicy: v1alpha1.FailureStop, Timeout: metav1.Duration{Duration: 10 * time.Minute},
 	}
 	r := created(t, w)
 	if diff := cmp.Diff(want, r.Spec); diff != "" {
@@ -292,7 +292,7 @@ func TestJSONIsTheObjectAloneAtTheEnd(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	want := v1alpha1.DataPlaneRolloutSpec{
-		Upgrade: "1-30-to-1-31", Direction: v1alpha1.Back, Parallelism: 1, FailurePolicy: v1alpha1.FailureStop, Timeout: metav1.Duration{Duration: 3 * time.Minute},
+		Upgrade: "1-30-to-1-31", Direction: v1alpha1.Back, Parallelism: new(int32(1)), FailurePolicy: v1alpha1.FailureStop, Timeout: metav1.Duration{Duration: 3 * time.Minute},
 		Targets: []v1alpha1.RolloutTarget{{Namespace: "bookinfo", Kind: "Deployment", Name: "ratings-v1"}},
 	}
 	if diff := cmp.Diff(want, r.Spec); diff != "" {

@@ -125,7 +125,7 @@ func (s *session) object(targets []v1alpha1.RolloutTarget) *v1alpha1.DataPlaneRo
 	return &v1alpha1.DataPlaneRollout{
 		ObjectMeta: metav1.ObjectMeta{Name: nextName(s.upgrade.Name, s.rollouts)},
 		Spec: v1alpha1.DataPlaneRolloutSpec{
-			Upgrade: s.upgrade.Name, Direction: s.direction(), Targets: targets, Parallelism: s.parallelism,
+			Upgrade: s.upgrade.Name, Direction: s.direction(), Targets: targets, Parallelism: new(s.parallelism),
 			FailurePolicy: v1alpha1.FailurePolicy(s.policy), Timeout: metav1.Duration{Duration: s.timeout},
 		},
 	}

@@ -17,6 +17,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -25,6 +26,7 @@ import (
 	"meshlift.dev/meshlift/internal/mesh"
 	"meshlift.dev/meshlift/internal/restart"
 	"meshlift.dev/meshlift/internal/rollout"
+	"meshlift.dev/meshlift/internal/window"
 )
 
 // Observer reads the cluster.
@@ -89,7 +91,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 
 // gather reads everything that the decision needs. A rollout that may not start has no inventory and a verdict.
 func (r *Reconciler) gather(ctx context.Context, ro *v1alpha1.DataPlaneRollout) (rollout.Input, gate.Verdict, error) {
-	in := rollout.Input{Name: ro.Name, Spec: ro.Spec, Failures: ro.Status.Failures, Now: r.Clock.Now()}
+	in := rollout.Input{Name: ro.Name, Spec: ro.Spec, Failures: ro.Status.Failures, Waves: ro.Status.Waves, Now: r.Clock.Now()}
 	upgrade := &v1alpha1.ClusterUpgrade{}
 	err := r.Client.Get(ctx, types.NamespacedName{Name: ro.Spec.Upgrade}, upgrade)
 	if client.IgnoreNotFound(err) != nil {
@@ -115,7 +117,16 @@ func (r *Reconciler) gather(ctx context.Context, ro *v1alpha1.DataPlaneRollout) 
 		return in, v, nil
 	}
 	in.Inventory, in.From, in.To = inv, upgrade.Status.From.Revision, upgrade.Status.To.Revision
-	in.Suspended = suspended(upgrade, v, inv, in)
+	cp := &v1alpha1.ControlPlane{}
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: v1alpha1.SingletonName}, cp); client.IgnoreNotFound(err) != nil {
+		return in, v, fmt.Errorf("read ControlPlane %q: %w", v1alpha1.SingletonName, err)
+	}
+	// Admission refuses windows that cannot be read, but may have been away: then nobody knows what was meant.
+	if in.Calendar, err = window.Of(&ro.Spec, cp); err != nil && ro.Spec.Direction != v1alpha1.Back {
+		in.Suspended = err.Error()
+	} else {
+		in.Suspended = suspended(upgrade, v, inv, in)
+	}
 	return in, v, nil
 }
 
@@ -175,7 +186,11 @@ func Complete(ro *v1alpha1.DataPlaneRollout) bool {
 
 // SetupWithManager registers the controller; cluster maps events of the mesh to the rollouts that are not complete.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, cluster func(ctrl.Manager, *builder.Builder) *builder.Builder) error {
-	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.DataPlaneRollout{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).Named("dataplanerollout")
+	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.DataPlaneRollout{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).Named("dataplanerollout").
+		// A freeze that somebody sets or lifts for the cluster; the status of the ControlPlane is of no interest.
+		Watches(&v1alpha1.ControlPlane{}, handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, _ client.Object) []reconcile.Request {
+			return Requests(ctx, mgr.GetClient())
+		}), builder.WithPredicates(predicate.GenerationChangedPredicate{}))
 	return cluster(mgr, b).Complete(r)
 }
 

@@ -70,6 +70,7 @@ func (r *Reconciler) report(ctx context.Context, ro *v1alpha1.DataPlaneRollout, 
 	out.Counts.Failed += int32(min(len(refused), 1<<20)) // #nosec G115 -- bounded
 	out.Counts.Pending -= min(out.Counts.Pending, int32(min(len(refused), 1<<20)))
 	st.Counts, st.Progress = out.Counts, rollout.Summary(out.Counts)
+	st.Waves = out.Waves
 	st.Moving = out.Moving[:min(maxMoving, len(out.Moving))]
 	st.Warnings = out.Warnings[:min(maxWarnings, len(out.Warnings))]
 	now := metav1.NewTime(in.Now)
@@ -97,8 +98,8 @@ func (r *Reconciler) conditions(ro *v1alpha1.DataPlaneRollout, in rollout.Input,
 		reason, message = v1alpha1.ReasonStopped, "the rollout was stopped; moves in flight finish"
 	case ro.Spec.Paused:
 		reason, message = v1alpha1.ReasonPaused, "the rollout is paused; moves in flight finish"
-	case in.Suspended != "":
-		reason, message = v1alpha1.ReasonWaiting, in.Suspended
+	case out.Held != "":
+		reason, message = v1alpha1.ReasonWaiting, out.Held
 	}
 	status.Set(&st.Conditions, ro.Generation, v1alpha1.ConditionComplete, complete, reason, message)
 	switch {

@@ -1,0 +1,235 @@
+package rollout
+
+import (
+	"fmt"
+	"time"
+
+	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/mesh"
+)
+
+type decider struct {
+	Input
+	target, origin string
+	order          *order
+	decisions      map[v1alpha1.WorkloadReference]*v1alpha1.WorkloadDecision
+	out            Outcome
+	// pods that the rollout moves in all, and what of it is in motion.
+	pods   int32
+	motion motion
+	// returning counts failed workloads that the policy moves back at the moment.
+	returning int
+	waves     []wave
+}
+
+// judge counts one item and returns the move that may be started for it, if any.
+func (d *decider) judge(w mesh.Workload, item Item) *Action {
+	d.out.Counts.Total++
+	d.out.Warnings = append(d.out.Warnings, item.Warnings...)
+	decision := d.decisions[Reference(item.Ref)]
+	if item.State != Excluded && item.State != Unsupported {
+		d.pods += max(0, w.Desired)
+	}
+	if decision != nil && decision.Action == v1alpha1.MoveBack && item.State != Excluded && item.State != Unsupported {
+		d.back(w, item)
+		return nil
+	}
+	if d.Spec.Stopped && item.State == Pending {
+		d.restore(w)
+	}
+	switch item.State {
+	case Moved:
+		d.out.Counts.Done++
+		d.restore(w)
+		return nil
+	case Excluded, Unsupported:
+		d.out.Counts.Skipped++
+		if item.State == Unsupported {
+			d.out.Warnings = append(d.out.Warnings, item.Message)
+		}
+		return nil
+	}
+	if decision != nil && decision.Action == v1alpha1.Skip {
+		d.out.Counts.Skipped++
+		return nil
+	}
+	wanted := int32(1)
+	if decision != nil && decision.Action == v1alpha1.Retry {
+		wanted = max(wanted, decision.Attempt)
+	}
+	if f := d.failed(w, item); f != nil && wanted <= f.Attempt {
+		d.fail(w, *f)
+		return nil
+	}
+	if item.State == Moving && d.ours(w) && wanted <= w.Move.Attempt {
+		d.moving(w, item)
+		return nil
+	}
+	if item.State == Moving && !d.ours(w) && wanted == 1 && !d.stale(w) {
+		d.moving(w, item)
+		return nil
+	}
+	d.out.Counts.Pending++
+	return d.move(w, d.target, max(wanted, d.attempt(w)+1))
+}
+
+// failed returns the failure of the item: what is remembered (a refusal before the template was touched) or what the
+// cluster shows.
+func (d *decider) failed(w mesh.Workload, item Item) *v1alpha1.WorkloadFailure {
+	f := &v1alpha1.WorkloadFailure{WorkloadReference: Reference(item.Ref), Attempt: max(1, d.attempt(w))}
+	if item.State == Failed {
+		f.Reason, f.Message = "Paused", item.Message
+		return f
+	}
+	if item.State == Moving && d.ours(w) {
+		if f.Reason, f.Message = d.late(w); f.Reason != "" {
+			f.Message += ": " + item.Message
+			return f
+		}
+		return nil
+	}
+	if d.returned(w) {
+		f.Reason, f.Message = v1alpha1.FailureMovedBack, d.whyBack(item.Ref)
+		return f
+	}
+	for n := range d.Failures {
+		if known := d.Failures[n]; known.WorkloadReference == Reference(item.Ref) && known.Refused() && known.Attempt > d.attempt(w) {
+			return &known
+		}
+	}
+	return nil
+}
+
+func (d *decider) fail(w mesh.Workload, f v1alpha1.WorkloadFailure) {
+	d.out.Counts.Failed++
+	for _, known := range d.Failures {
+		if known.WorkloadReference == f.WorkloadReference && len(f.Events) == 0 {
+			f.Events = known.Events
+		}
+	}
+	d.out.Failures = append(d.out.Failures, f)
+	d.out.Undecided = d.out.Undecided || !d.Spec.FailurePolicy.GoesOn() || d.Spec.MaxFailures != nil && d.out.Counts.Failed > *d.Spec.MaxFailures
+	switch {
+	case d.Spec.FailurePolicy.MovesBack() && nextRevision(d.Inventory, w) == d.target && asked(w) != "":
+		d.out.Actions = append(d.out.Actions, *d.move(w, d.origin, d.attempt(w)+1))
+		d.motion.add(w)
+	case d.returned(w) && itemOf(d.Inventory, w, d.origin).State == Moving:
+		if reason, _ := d.late(w); reason == "" {
+			d.returning++
+			d.motion.add(w)
+		}
+	}
+}
+
+// late says why a workload in motion counts as failed; empty when it does not, and then when to look again.
+func (d *decider) late(w mesh.Workload) (reason, message string) {
+	timeout := timeoutOf(w, d.Spec.Timeout.Duration)
+	if reason, message = failure(w, w.Move.Started, timeout, d.Now); reason == "" && timeout > 0 {
+		d.wake(w.Move.Started.Add(timeout))
+	}
+	return reason, message
+}
+
+// whyBack keeps the words of the failure because of which a workload was moved back.
+func (d *decider) whyBack(ref mesh.Ref) string {
+	message := fmt.Sprintf("%s was moved back to %s after its move failed", ref, d.origin)
+	for _, known := range d.Failures {
+		switch {
+		case known.WorkloadReference != Reference(ref):
+		case known.Reason == v1alpha1.FailureMovedBack:
+			return known.Message
+		default:
+			message += ": " + known.Message
+		}
+	}
+	return message
+}
+
+func (d *decider) moving(w mesh.Workload, item Item) {
+	d.out.Counts.Moving++
+	d.motion.add(w)
+	d.out.Moving = append(d.out.Moving, v1alpha1.WorkloadProgress{
+		WorkloadReference: Reference(item.Ref), Attempt: max(1, d.attempt(w)), Message: item.Message,
+	})
+}
+
+// back moves one workload back because a person decided so.
+func (d *decider) back(w mesh.Workload, item Item) {
+	reverse := itemOf(d.Inventory, w, d.origin)
+	switch {
+	case reverse.State == Moved:
+		d.out.Counts.Skipped++
+		d.restore(w)
+	case w.Move != nil && w.Move.To == d.origin && reverse.State == Moving:
+		if reason, message := d.late(w); reason != "" {
+			d.fail(w, v1alpha1.WorkloadFailure{
+				WorkloadReference: Reference(item.Ref), Attempt: w.Move.Attempt, Reason: reason, Message: "moving back: " + message + ": " + reverse.Message,
+			})
+			return
+		}
+		reverse.Message = "moving back: " + reverse.Message
+		d.moving(w, reverse)
+	case item.State == Pending:
+		d.out.Counts.Skipped++
+	default:
+		d.out.Counts.Moving++
+		d.motion.add(w)
+		d.out.Actions = append(d.out.Actions, *d.move(w, d.origin, d.attempt(w)+1))
+	}
+}
+
+// ours tells whether the last move of the workload was made by this rollout towards its target.
+func (d *decider) ours(w mesh.Workload) bool {
+	return w.Move != nil && w.Move.Rollout == d.Name && w.Move.To == d.target
+}
+
+// stale tells whether a move of somebody else towards the target has failed already, so that it must be tried again.
+func (d *decider) stale(w mesh.Workload) bool {
+	if w.Move == nil {
+		return false
+	}
+	reason, _ := failure(w, w.Move.Started, timeoutOf(w, d.Spec.Timeout.Duration), d.Now)
+	return reason != ""
+}
+
+// returned tells whether this rollout moved the workload back.
+func (d *decider) returned(w mesh.Workload) bool {
+	return w.Move != nil && w.Move.Rollout == d.Name && w.Move.To == d.origin
+}
+
+// attempt is the number of the last attempt of this rollout; 0 when it made none.
+func (d *decider) attempt(w mesh.Workload) int32 {
+	if d.ours(w) || d.returned(w) {
+		return w.Move.Attempt
+	}
+	return 0
+}
+
+func (d *decider) move(w mesh.Workload, target string, attempt int32) *Action {
+	record := mesh.Move{To: target, From: d.From, Started: d.Now.UTC().Truncate(time.Second), Attempt: attempt, Rollout: d.Name}
+	if target == d.From {
+		record.From = d.To
+	}
+	a := &Action{Ref: w.Ref, Target: target, Label: target == d.To, Surge: CanSurge(w)}
+	if w.Pinned() == d.From || w.Move != nil && w.Move.Pin == d.From {
+		record.Pin, a.Pin = d.From, target
+	}
+	if w.Move != nil && w.Move.To == target && w.Move.Rollout != d.Name {
+		record.Attempt = max(attempt, w.Move.Attempt+1) // a failed move of an earlier rollout: only a changed template makes new pods
+	}
+	a.Record = record
+	return a
+}
+
+// restore gives a gateway its own strategy back when its move is over.
+func (d *decider) restore(w mesh.Workload) {
+	if w.Annotations[v1alpha1.StrategyAnnotation] != "" {
+		d.out.Actions = append(d.out.Actions, Action{Ref: w.Ref, Restore: true})
+	}
+}
+
+func (d *decider) wake(t time.Time) {
+	if d.out.Again.IsZero() || t.Before(d.out.Again) {
+		d.out.Again = t
+	}
+}
