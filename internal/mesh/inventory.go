@@ -130,6 +130,9 @@ type Progress struct {
 	Failure string
 }
 
+// MaxAttempt bounds attempts. A record is an annotation, so whoever may change the workload can write any number there.
+const MaxAttempt = 1 << 20
+
 // Move is the record that Meshlift keeps on a workload of the last move it made (annotation meshlift.dev/move, JSON).
 type Move struct {
 	// To is the revision moved to.

@@ -89,7 +89,7 @@ func Decide(in Input) Outcome {
 		w, _ := d.Inventory.Workload(p.Ref)
 		before := d.out.Counts
 		a := d.judge(w, p.Item)
-		d.waves[p.wave].count(p, w, before, d.out.Counts, d.closed(p.wave), in.Name)
+		d.count(p, w, before)
 		if a != nil {
 			pending = append(pending, candidate{p, w, *a})
 		}

@@ -28,9 +28,9 @@ func (d *decider) judge(w mesh.Workload, item Item) *Action {
 	d.out.Warnings = append(d.out.Warnings, item.Warnings...)
 	decision := d.decisions[Reference(item.Ref)]
 	if item.State != Excluded && item.State != Unsupported {
-		d.pods += max(0, w.Desired)
+		d.pods = sum(d.pods, w.Desired)
 	}
-	if decision != nil && decision.Action == v1alpha1.MoveBack && item.State != Excluded && item.State != Unsupported {
+	if decision != nil && decision.Action == v1alpha1.MoveBack && w.Ref == item.Ref && item.State != Excluded && item.State != Unsupported {
 		d.back(w, item)
 		return nil
 	}
@@ -55,13 +55,13 @@ func (d *decider) judge(w mesh.Workload, item Item) *Action {
 	}
 	wanted := int32(1)
 	if decision != nil && decision.Action == v1alpha1.Retry {
-		wanted = max(wanted, decision.Attempt)
+		wanted = min(max(wanted, decision.Attempt), mesh.MaxAttempt)
 	}
 	if f := d.failed(w, item); f != nil && wanted <= f.Attempt {
 		d.fail(w, *f)
 		return nil
 	}
-	if item.State == Moving && d.ours(w) && wanted <= w.Move.Attempt {
+	if item.State == Moving && d.ours(w) && wanted <= d.attempt(w) {
 		d.moving(w, item)
 		return nil
 	}
@@ -163,7 +163,7 @@ func (d *decider) back(w mesh.Workload, item Item) {
 	case w.Move != nil && w.Move.To == d.origin && reverse.State == Moving:
 		if reason, message := d.late(w); reason != "" {
 			d.fail(w, v1alpha1.WorkloadFailure{
-				WorkloadReference: Reference(item.Ref), Attempt: w.Move.Attempt, Reason: reason, Message: "moving back: " + message + ": " + reverse.Message,
+				WorkloadReference: Reference(item.Ref), Attempt: recorded(w), Reason: reason, Message: "moving back: " + message + ": " + reverse.Message,
 			})
 			return
 		}
@@ -200,12 +200,19 @@ func (d *decider) returned(w mesh.Workload) bool {
 // attempt is the number of the last attempt of this rollout; 0 when it made none.
 func (d *decider) attempt(w mesh.Workload) int32 {
 	if d.ours(w) || d.returned(w) {
-		return w.Move.Attempt
+		return recorded(w)
 	}
 	return 0
 }
 
+// recorded is the attempt in the record of the workload, within bounds whatever somebody wrote there.
+func recorded(w mesh.Workload) int32 { return min(max(1, w.Move.Attempt), mesh.MaxAttempt) }
+
 func (d *decider) move(w mesh.Workload, target string, attempt int32) *Action {
+	if w.Move != nil && w.Move.To == target && w.Move.Rollout != d.Name {
+		attempt = max(attempt, recorded(w)+1) // a failed move of an earlier rollout: only a changed template makes new pods
+	}
+	attempt = min(attempt, mesh.MaxAttempt)
 	record := mesh.Move{To: target, From: d.From, Started: d.Now.UTC().Truncate(time.Second), Attempt: attempt, Rollout: d.Name}
 	if target == d.From {
 		record.From = d.To
@@ -214,16 +221,14 @@ func (d *decider) move(w mesh.Workload, target string, attempt int32) *Action {
 	if w.Pinned() == d.From || w.Move != nil && w.Move.Pin == d.From {
 		record.Pin, a.Pin = d.From, target
 	}
-	if w.Move != nil && w.Move.To == target && w.Move.Rollout != d.Name {
-		record.Attempt = max(attempt, w.Move.Attempt+1) // a failed move of an earlier rollout: only a changed template makes new pods
-	}
 	a.Record = record
 	return a
 }
 
-// restore gives a gateway its own strategy back when its move is over.
+// restore gives a gateway its own strategy back when its move is over. Only Deployments are ever surged: the annotation
+// on anything else is somebody's own, and nothing to wait for.
 func (d *decider) restore(w mesh.Workload) {
-	if w.Annotations[v1alpha1.StrategyAnnotation] != "" {
+	if w.Kind == mesh.KindDeployment && w.Annotations[v1alpha1.StrategyAnnotation] != "" {
 		d.out.Actions = append(d.out.Actions, Action{Ref: w.Ref, Restore: true})
 	}
 }

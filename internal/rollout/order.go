@@ -3,11 +3,13 @@ package rollout
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/mesh"
@@ -113,6 +115,11 @@ func newOrder(spec *v1alpha1.DataPlaneRolloutSpec, inv *mesh.Inventory) (*order,
 func selector(s *metav1.LabelSelector) (labels.Selector, error) {
 	if s == nil {
 		return labels.Everything(), nil
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.MatchLabels)) { // the same error every time, which map iteration does not give
+		if _, err := labels.NewRequirement(key, selection.Equals, []string{s.MatchLabels[key]}); err != nil {
+			return nil, err
+		}
 	}
 	return metav1.LabelSelectorAsSelector(s)
 }

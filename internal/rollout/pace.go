@@ -45,11 +45,16 @@ type motion struct {
 
 func (m *motion) add(w mesh.Workload) {
 	m.workloads++
-	m.pods = int32(min(int64(m.pods)+int64(max(0, w.Desired)), math.MaxInt32)) // #nosec G115 -- bounded
+	m.pods = sum(m.pods, w.Desired)
 	if m.namespaces == nil {
 		m.namespaces = map[string]int32{}
 	}
 	m.namespaces[w.Namespace]++
+}
+
+// sum adds pods without overflow: anybody may ask for 2^31-1 replicas.
+func sum(pods, more int32) int32 {
+	return int32(min(int64(pods)+int64(max(0, more)), math.MaxInt32)) // #nosec G115 -- bounded
 }
 
 // room is the answer of limits to one more workload.

@@ -256,8 +256,17 @@ func failure(w mesh.Workload, since time.Time, timeout time.Duration, now time.T
 	switch {
 	case p.ObservedGeneration >= p.Generation && p.DeadlineExceeded:
 		return "ProgressDeadlineExceeded", fmt.Sprintf("%s did not progress within its progressDeadlineSeconds", w.Ref)
+	case timeout > 0 && invented(since, now):
+		return "NotReadyInTime", fmt.Sprintf("the annotation %s of %s says that its move begins in the future", v1alpha1.MoveAnnotation, w.Ref)
 	case timeout > 0 && now.Sub(since) >= timeout:
 		return "NotReadyInTime", fmt.Sprintf("%s was not ready %s after its move began", w.Ref, timeout)
 	}
 	return "", ""
 }
+
+// clockError is more than the clocks of two agents ever differ.
+const clockError = time.Hour
+
+// invented tells whether a time in a record lies so far in the future that no agent wrote it. A record is an annotation of
+// the workload, and whoever may change that must not keep a rollout waiting for ever.
+func invented(recorded, now time.Time) bool { return recorded.Sub(now) > clockError }

@@ -30,9 +30,10 @@ func (d *decider) closed(n int) time.Time {
 	return time.Time{}
 }
 
-// count adds one data plane, whose verdict is the difference of two counts. A pod that is replaced for another reason after
-// the wave was complete does not open the wave again.
-func (v *wave) count(p planned, w mesh.Workload, before, after v1alpha1.RolloutCounts, closed time.Time, rollout string) {
+// count adds one data plane to its wave; the verdict on it is what the counts have more than before. A pod that is replaced
+// for another reason after the wave was complete does not open the wave again.
+func (d *decider) count(p planned, w mesh.Workload, before v1alpha1.RolloutCounts) {
+	v, after, closed := &d.waves[p.wave], d.out.Counts, d.closed(p.wave)
 	v.counts.Total++
 	v.counts.Done += after.Done - before.Done
 	v.counts.Moving += after.Moving - before.Moving
@@ -43,13 +44,13 @@ func (v *wave) count(p planned, w mesh.Workload, before, after v1alpha1.RolloutC
 	if after.Pending > before.Pending || after.Moving > before.Moving && !restarted {
 		v.open[p.half]++
 	}
-	if w.Move == nil {
+	if w.Move == nil || invented(w.Move.Started, d.Now) {
 		return
 	}
 	if w.Move.Started.After(v.started) {
 		v.started = w.Move.Started
 	}
-	if w.Move.Rollout == rollout && w.Move.Started.After(v.ours) {
+	if w.Move.Rollout == d.Name && w.Move.Started.After(v.ours) {
 		v.ours = w.Move.Started
 	}
 }
