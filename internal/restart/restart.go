@@ -47,9 +47,13 @@ func (m *Mover) Do(ctx context.Context, a rollout.Action) error {
 	case a.Restore:
 		return m.restore(ctx, a.Ref)
 	case a.Ref.Kind == mesh.KindGateway:
-		return m.apply(ctx, a, gatewayPatch(a))
+		return m.gateway(ctx, a)
 	}
-	if err := m.Rehearse(ctx, a); err != nil {
+	now, err := m.read(ctx, a.Ref)
+	if err != nil {
+		return err
+	}
+	if err := m.rehearse(ctx, a, now.template); err != nil {
 		return err
 	}
 	if a.Surge {
@@ -57,21 +61,35 @@ func (m *Mover) Do(ctx context.Context, a rollout.Action) error {
 			return err
 		}
 	}
-	return m.apply(ctx, a, workloadPatch(a))
+	return m.apply(ctx, a, workloadPatch(a), now.uid)
+}
+
+// gateway moves a Gateway of the Gateway API.
+func (m *Mover) gateway(ctx context.Context, a rollout.Action) error {
+	patch, now := gatewayPatch(a), &metav1.PartialObjectMetadata{}
+	now.SetGroupVersionKind(patch.GroupVersionKind())
+	if err := m.Live.Get(ctx, client.ObjectKeyFromObject(patch), now); err != nil {
+		return fmt.Errorf("read %s: %w", a.Ref, err)
+	}
+	return m.apply(ctx, a, patch, now.UID)
 }
 
 // Rehearse creates the next pod of the workload as a dry run: admission, injection, quota, pod security and every other
 // policy answer as they would for the real pod, and nothing happens
 // (https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run).
 func (m *Mover) Rehearse(ctx context.Context, a rollout.Action) error {
-	template, err := m.template(ctx, a.Ref)
+	now, err := m.read(ctx, a.Ref)
 	if err != nil {
 		return err
 	}
+	return m.rehearse(ctx, a, now.template)
+}
+
+func (m *Mover) rehearse(ctx context.Context, a rollout.Action, template corev1.PodTemplateSpec) error {
 	pod := &corev1.Pod{ObjectMeta: *template.ObjectMeta.DeepCopy(), Spec: template.Spec}
 	pod.Namespace, pod.GenerateName = a.Ref.Namespace, a.Ref.Name+"-rehearsal-"
 	pod.Labels = movedLabels(pod.Labels, a)
-	err = m.Writer.Create(ctx, pod, client.DryRunAll)
+	err := m.Writer.Create(ctx, pod, client.DryRunAll)
 	switch {
 	case err != nil && terminal(err):
 		return &Refusal{v1alpha1.FailureRehearsal, fmt.Sprintf("the rehearsal of the next pod of %s was refused: %s", a.Ref, words(err))}
@@ -84,29 +102,34 @@ func (m *Mover) Rehearse(ctx context.Context, a rollout.Action) error {
 	return nil
 }
 
-func (m *Mover) template(ctx context.Context, ref mesh.Ref) (corev1.PodTemplateSpec, error) {
-	key := types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}
+// workload is what a move needs to know of a workload at this moment.
+type workload struct {
+	uid      types.UID
+	template corev1.PodTemplateSpec
+}
+
+func (m *Mover) read(ctx context.Context, ref mesh.Ref) (workload, error) {
 	var (
-		o   client.Object
-		get func() corev1.PodTemplateSpec
+		o        client.Object
+		template *corev1.PodTemplateSpec
 	)
 	switch ref.Kind {
 	case mesh.KindDeployment:
 		d := &appsv1.Deployment{}
-		o, get = d, func() corev1.PodTemplateSpec { return d.Spec.Template }
+		o, template = d, &d.Spec.Template
 	case mesh.KindStatefulSet:
 		s := &appsv1.StatefulSet{}
-		o, get = s, func() corev1.PodTemplateSpec { return s.Spec.Template }
+		o, template = s, &s.Spec.Template
 	case mesh.KindDaemonSet:
 		d := &appsv1.DaemonSet{}
-		o, get = d, func() corev1.PodTemplateSpec { return d.Spec.Template }
+		o, template = d, &d.Spec.Template
 	default:
-		return corev1.PodTemplateSpec{}, &Refusal{v1alpha1.FailureApply, fmt.Sprintf("Meshlift does not drive the kind %s", ref.Kind)}
+		return workload{}, &Refusal{v1alpha1.FailureApply, fmt.Sprintf("Meshlift does not drive the kind %s", ref.Kind)}
 	}
-	if err := m.Live.Get(ctx, key, o); err != nil {
-		return corev1.PodTemplateSpec{}, fmt.Errorf("read %s: %w", ref, err)
+	if err := m.Live.Get(ctx, types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}, o); err != nil {
+		return workload{}, fmt.Errorf("read %s: %w", ref, err)
 	}
-	return get(), nil
+	return workload{o.GetUID(), *template}, nil
 }
 
 func movedLabels(labels map[string]string, a rollout.Action) map[string]string {
@@ -161,14 +184,10 @@ func object(apiVersion string, a rollout.Action) *unstructured.Unstructured {
 	return u
 }
 
-func (m *Mover) apply(ctx context.Context, a rollout.Action, patch *unstructured.Unstructured) error {
-	// Server-side apply creates what does not exist; a workload deleted meanwhile must stay deleted.
-	current := &metav1.PartialObjectMetadata{}
-	current.SetGroupVersionKind(patch.GroupVersionKind())
-	if err := m.Live.Get(ctx, client.ObjectKeyFromObject(patch), current); err != nil {
-		return fmt.Errorf("read %s: %w", a.Ref, err)
-	}
-	patch.SetUID(current.UID)
+// apply writes what Meshlift owns. Server-side apply creates what does not exist; a workload that was deleted since it was
+// read must stay deleted, so the patch names the very object.
+func (m *Mover) apply(ctx context.Context, a rollout.Action, patch *unstructured.Unstructured, uid types.UID) error {
+	patch.SetUID(uid)
 	err := m.Writer.Apply(ctx, client.ApplyConfigurationFromUnstructured(patch), client.FieldOwner(v1alpha1.FieldManager), client.ForceOwnership)
 	switch {
 	case err != nil && terminal(err):

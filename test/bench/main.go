@@ -12,6 +12,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
 	"meshlift.dev/meshlift/test/lab/labtest"
 )
 
@@ -31,6 +34,7 @@ type options struct {
 }
 
 func main() {
+	ctrllog.SetLogger(logr.Discard())
 	o := options{}
 	flag.StringVar(&o.name, "name", "bench", "name of the lab")
 	flag.IntVar(&o.namespaces, "namespaces", 20, "namespaces of 50 Deployments with 2 pods")

@@ -3,9 +3,10 @@
 package dataplanerollout
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,18 +14,20 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/gate"
 	"meshlift.dev/meshlift/internal/mesh"
-	"meshlift.dev/meshlift/internal/restart"
 	"meshlift.dev/meshlift/internal/rollout"
 	"meshlift.dev/meshlift/internal/window"
 )
@@ -50,18 +53,51 @@ type Options struct {
 }
 
 // Reconciler carries DataPlaneRollouts forward.
-type Reconciler struct{ Options }
+type Reconciler struct {
+	Options
+	// wake has the controller look at a rollout soon; base ends with the controller. Both are there once it has started.
+	wake func(reconcile.Request)
+	base context.Context //nolint:containedctx // of goroutines that outlive a pass
 
-// writers is how many workloads are changed at the same time; more would only queue in the API server.
-const writers = 16
+	mu sync.Mutex
+	// motions of the rollouts that are not complete, by name.
+	motions map[string]*motion
+}
+
+// motion is what is known of a rollout besides the cluster; it may be lost at any moment.
+type motion struct {
+	flights
+	// told is when the status was written last.
+	told time.Time
+}
+
+func (r *Reconciler) motion(name string) *motion {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.motions == nil {
+		r.motions = map[string]*motion{}
+	}
+	if r.motions[name] == nil {
+		r.motions[name] = &motion{}
+	}
+	return r.motions[name]
+}
+
+func (r *Reconciler) forget(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.motions, name)
+}
 
 // Reconcile makes one pass.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	ro := &v1alpha1.DataPlaneRollout{}
 	if err := r.Client.Get(ctx, req.NamespacedName, ro); err != nil {
+		r.forget(req.Name)
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	if !ro.DeletionTimestamp.IsZero() || Complete(ro) {
+		r.forget(req.Name)
 		return reconcile.Result{}, nil
 	}
 	in, verdict, err := r.gather(ctx, ro)
@@ -71,22 +107,51 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if !verdict.Passed() && in.Inventory == nil {
 		return reconcile.Result{RequeueAfter: 5 * time.Second}, r.refuse(ctx, ro, verdict)
 	}
+	m := r.motion(ro.Name)
+	now := m.stand(in.Inventory, ro.Status.Failures, time.Now())
+	in.Failures = slices.Concat(now.refused, in.Failures)
+	in.Inventory = rollout.Expect(in.Inventory, now.underWay)
 	out := rollout.Decide(in)
-	failed, actErr := r.act(ctx, out.Actions)
-	err = r.report(ctx, ro, in, out, failed, actErr)
-	if apierrors.IsConflict(err) {
-		return reconcile.Result{RequeueAfter: 50 * time.Millisecond}, nil // the cache was behind: look again
-	}
-	if err != nil || actErr != nil {
-		return reconcile.Result{}, errors.Join(err, actErr)
-	}
+	out.Complete = out.Complete && len(now.underWay) == 0
 	if len(out.Actions) > 0 {
-		return reconcile.Result{RequeueAfter: 50 * time.Millisecond}, nil
+		r.launch(ctx, req, m, out.Actions)
 	}
+	told, err := r.report(ctx, ro, in, out, now.err)
+	switch {
+	case apierrors.IsConflict(err):
+		return reconcile.Result{RequeueAfter: 50 * time.Millisecond}, nil // the cache was behind: look again
+	case err != nil:
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: again(in.Now, out, len(now.underWay) > 0 || !told || now.err != nil)}, nil
+}
+
+// again is when to look next without any event: soon while something is under way or not told yet, else when the decision
+// says so; 0 for not at all.
+func again(now time.Time, out rollout.Outcome, soon bool) time.Duration {
+	after := time.Duration(0)
 	if !out.Again.IsZero() {
-		return reconcile.Result{RequeueAfter: max(time.Second, out.Again.Sub(in.Now))}, nil
+		after = max(time.Second, out.Again.Sub(now))
 	}
-	return reconcile.Result{}, nil
+	if soon || len(out.Actions) > 0 {
+		return min(tellInterval, cmp.Or(after, tellInterval))
+	}
+	return after
+}
+
+// launch starts the actions and does not wait for them; each that lands has the rollout looked at again.
+func (r *Reconciler) launch(ctx context.Context, req reconcile.Request, m *motion, actions []rollout.Action) {
+	if r.base != nil {
+		ctx = r.base
+	}
+	m.flights.launch(ctx, actions, r.Mover.Do, func(a rollout.Action, err error) {
+		if err != nil {
+			log.FromContext(ctx).Info("a move was not made", "rollout", req.Name, "workload", a.Ref.String(), "reason", err.Error())
+		}
+		if r.wake != nil {
+			r.wake(req)
+		}
+	})
 }
 
 // gather reads everything that the decision needs. A rollout that may not start has no inventory and a verdict.
@@ -145,40 +210,6 @@ func suspended(upgrade *v1alpha1.ClusterUpgrade, v gate.Verdict, inv *mesh.Inven
 	return ""
 }
 
-// act carries out the actions, several at a time, and returns the refusals. It waits until the cache has seen what was
-// written, so that the next decision does not start more than parallelism allows.
-func (r *Reconciler) act(ctx context.Context, actions []rollout.Action) (failed []v1alpha1.WorkloadFailure, err error) {
-	var (
-		wg   sync.WaitGroup
-		lock sync.Mutex
-		errs []error
-		room = make(chan struct{}, writers)
-	)
-	for _, a := range actions {
-		room <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-room }()
-			doErr := r.Mover.Do(ctx, a)
-			if doErr == nil {
-				doErr = r.seen(ctx, a)
-			}
-			lock.Lock()
-			defer lock.Unlock()
-			var refusal *restart.Refusal
-			switch {
-			case errors.As(doErr, &refusal):
-				failed = append(failed, v1alpha1.WorkloadFailure{
-					WorkloadReference: rollout.Reference(a.Ref), Attempt: max(1, a.Record.Attempt), Reason: refusal.Reason, Message: refusal.Message,
-				})
-			case client.IgnoreNotFound(doErr) != nil: // a workload deleted meanwhile needs no move
-				errs = append(errs, doErr)
-			}
-		})
-	}
-	wg.Wait()
-	return failed, errors.Join(errs...)
-}
-
 // Complete tells whether the rollout has ended.
 func Complete(ro *v1alpha1.DataPlaneRollout) bool {
 	return apimeta.IsStatusConditionTrue(ro.Status.Conditions, v1alpha1.ConditionComplete)
@@ -191,6 +222,10 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, cluster func(ctrl.Manage
 		Watches(&v1alpha1.ControlPlane{}, handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, _ client.Object) []reconcile.Request {
 			return Requests(ctx, mgr.GetClient())
 		}), builder.WithPredicates(predicate.GenerationChangedPredicate{}))
+	b = b.WatchesRawSource(source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		r.base, r.wake = ctx, func(req reconcile.Request) { queue.AddAfter(req, landInterval) }
+		return nil
+	}))
 	return cluster(mgr, b).Complete(r)
 }
 

@@ -2,18 +2,12 @@ package dataplanerollout
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/gate"
@@ -29,46 +23,20 @@ const (
 	maxWarnings = 50
 )
 
-// seen waits until the cache shows the move of an action. It gives up after a few seconds: the worst that a stale cache
-// does is a write that changes nothing.
-func (r *Reconciler) seen(ctx context.Context, a rollout.Action) error {
-	var o client.Object
-	switch a.Ref.Kind {
-	case mesh.KindDeployment:
-		o = &appsv1.Deployment{}
-	case mesh.KindStatefulSet:
-		o = &appsv1.StatefulSet{}
-	case mesh.KindDaemonSet:
-		o = &appsv1.DaemonSet{}
-	default:
-		return nil
-	}
-	key := types.NamespacedName{Namespace: a.Ref.Namespace, Name: a.Ref.Name}
-	err := wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, 5*time.Second, true, func(ctx context.Context) (bool, error) {
-		if err := r.Client.Get(ctx, key, o); err != nil {
-			return false, err
-		}
-		if a.Restore {
-			return o.GetAnnotations()[v1alpha1.StrategyAnnotation] == "", nil
-		}
-		var m mesh.Move
-		text := o.GetAnnotations()[v1alpha1.MoveAnnotation]
-		return json.Unmarshal([]byte(text), &m) == nil && m.To == a.Target && m.Rollout == a.Record.Rollout && m.Attempt >= a.Record.Attempt, nil
-	})
-	if wait.Interrupted(err) {
-		return nil
-	}
-	return err
-}
+// tellInterval is how often a status is written when nothing differs but the counts and what is moving; everything else
+// is written at once. landInterval is how long an action that has landed waits for others.
+const (
+	tellInterval = time.Second
+	landInterval = 20 * time.Millisecond
+)
 
-// report writes the status, once, and only when it differs.
-func (r *Reconciler) report(ctx context.Context, ro *v1alpha1.DataPlaneRollout, in rollout.Input, out rollout.Outcome, refused []v1alpha1.WorkloadFailure, actErr error) error {
+// report writes the status, once, and only when it differs. told is false when only counts differ and were written a
+// moment ago.
+func (r *Reconciler) report(ctx context.Context, ro *v1alpha1.DataPlaneRollout, in rollout.Input, out rollout.Outcome, actErr error) (told bool, err error) {
 	before := ro.DeepCopy()
 	st := &ro.Status
 	st.ObservedGeneration = ro.Generation
-	st.Failures = r.failures(ctx, in, slices.Concat(refused, out.Failures))
-	out.Counts.Failed += int32(min(len(refused), 1<<20)) // #nosec G115 -- bounded
-	out.Counts.Pending -= min(out.Counts.Pending, int32(min(len(refused), 1<<20)))
+	st.Failures = r.failures(ctx, in, out.Failures)
 	st.Counts, st.Progress = out.Counts, rollout.Summary(out.Counts)
 	st.Waves = out.Waves
 	st.Moving = out.Moving[:min(maxMoving, len(out.Moving))]
@@ -77,17 +45,33 @@ func (r *Reconciler) report(ctx context.Context, ro *v1alpha1.DataPlaneRollout, 
 	if st.StartedAt == nil {
 		st.StartedAt = &now
 	}
-	r.conditions(ro, in, out, actErr, len(refused))
+	conditions(ro, in, out, actErr)
 	if Complete(ro) && st.CompletedAt == nil {
 		st.CompletedAt = &now
 		r.Recorder.Eventf(ro, nil, corev1.EventTypeNormal, v1alpha1.ConditionComplete, "Complete", "%s", st.Progress)
 	}
-	return r.write(ctx, before, ro)
+	m := r.motion(ro.Name)
+	if onlyCounts(before.Status, ro.Status) && time.Since(m.told) < tellInterval {
+		return false, nil
+	}
+	if !apiequality.Semantic.DeepEqual(before.Status, ro.Status) {
+		m.told = time.Now()
+	}
+	return true, r.write(ctx, before, ro)
 }
 
-func (r *Reconciler) conditions(ro *v1alpha1.DataPlaneRollout, in rollout.Input, out rollout.Outcome, actErr error, refused int) {
+// onlyCounts tells whether two statuses differ, and only in what changes with every workload.
+func onlyCounts(before, after v1alpha1.DataPlaneRolloutStatus) bool {
+	if apiequality.Semantic.DeepEqual(before, after) {
+		return false
+	}
+	after.Counts, after.Progress, after.Moving = before.Counts, before.Progress, before.Moving
+	return apiequality.Semantic.DeepEqual(before, after)
+}
+
+func conditions(ro *v1alpha1.DataPlaneRollout, in rollout.Input, out rollout.Outcome, actErr error) {
 	st := &ro.Status
-	complete := out.Complete && refused == 0 && actErr == nil
+	complete := out.Complete && actErr == nil
 	reason, message := v1alpha1.ReasonInProgress, "moves are in progress"
 	switch {
 	case complete && ro.Spec.Stopped && out.Counts.Pending+out.Counts.Failed > 0:
@@ -107,7 +91,7 @@ func (r *Reconciler) conditions(ro *v1alpha1.DataPlaneRollout, in rollout.Input,
 		status.Set(&st.Conditions, ro.Generation, v1alpha1.ConditionHealthy, false, v1alpha1.ReasonError, fmt.Sprintf("Meshlift tries again: %v", actErr))
 	case len(st.Failures) > 0:
 		message := st.Failures[0].Message
-		if out.Undecided || refused > 0 {
+		if out.Undecided {
 			message += "; retry, skip or move it back with \"meshlift rollout\""
 		}
 		status.Set(&st.Conditions, ro.Generation, v1alpha1.ConditionHealthy, false, v1alpha1.ReasonFailed, message)

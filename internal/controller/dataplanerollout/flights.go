@@ -1,0 +1,147 @@
+package dataplanerollout
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/mesh"
+	"meshlift.dev/meshlift/internal/restart"
+	"meshlift.dev/meshlift/internal/rollout"
+)
+
+const (
+	// writers is how many workloads are changed at the same time; more would only queue in the API server, and a pause
+	// could not hold them back.
+	writers = 16
+	// patience is how long the caches are waited for to show a move. The worst that a stale cache does is a write that
+	// changes nothing.
+	patience = 5 * time.Second
+	// firstRetry and lastRetry are how long a failed request waits for its next try; it doubles with each.
+	firstRetry, lastRetry = 250 * time.Millisecond, 30 * time.Second
+)
+
+// flight is one action on its way: from the decision until the caches show it. Nothing of it must survive a crash: what was
+// written is in the cluster, and what was not is decided again.
+type flight struct {
+	action rollout.Action
+	// landed is when the last request was answered; zero before.
+	landed time.Time
+	// refused is the answer of the API server to a move that cannot be made as things are.
+	refused *v1alpha1.WorkloadFailure
+	// err is tried again after a while; tries counts.
+	err   error
+	tries int
+}
+
+// flights of one rollout, by workload.
+type flights struct {
+	mu  sync.Mutex
+	all map[mesh.Ref]*flight
+}
+
+// standing is what a decision must know of the flights.
+type standing struct {
+	// underWay are actions that the caches do not show yet.
+	underWay []rollout.Action
+	// refused moves that the status does not hold yet.
+	refused []v1alpha1.WorkloadFailure
+	// err is everything that is tried again.
+	err error
+}
+
+// stand sorts out the flights by what is known now, and forgets those that are over.
+func (f *flights) stand(inv *mesh.Inventory, known []v1alpha1.WorkloadFailure, now time.Time) standing {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var s standing
+	for ref, x := range f.all {
+		switch {
+		case x.landed.IsZero():
+			s.underWay = append(s.underWay, x.action)
+		case x.refused != nil && recorded(known, *x.refused):
+			delete(f.all, ref)
+		case x.refused != nil:
+			s.refused = append(s.refused, *x.refused)
+		case x.err != nil:
+			s.err = errors.Join(s.err, x.err)
+			if now.Sub(x.landed) < backoff(x.tries) {
+				s.underWay = append(s.underWay, x.action)
+			}
+		case rollout.Seen(inv, x.action) || now.Sub(x.landed) > patience:
+			delete(f.all, ref)
+		default:
+			s.underWay = append(s.underWay, x.action)
+		}
+	}
+	return s
+}
+
+func recorded(known []v1alpha1.WorkloadFailure, f v1alpha1.WorkloadFailure) bool {
+	for n := range known {
+		if known[n].WorkloadReference == f.WorkloadReference && known[n].Attempt >= f.Attempt {
+			return true
+		}
+	}
+	return false
+}
+
+// backoff is how long the next try waits.
+func backoff(tries int) time.Duration {
+	return min(lastRetry, firstRetry<<min(tries, 10))
+}
+
+// launch starts the actions, as many as there are writers; the others are decided again when one has landed. do is called
+// on its own goroutine, landed after it.
+func (f *flights) launch(ctx context.Context, actions []rollout.Action, do func(context.Context, rollout.Action) error, landed func(rollout.Action, error)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.all == nil {
+		f.all = map[mesh.Ref]*flight{}
+	}
+	flying := 0
+	for _, x := range f.all {
+		if x.landed.IsZero() {
+			flying++
+		}
+	}
+	for _, a := range actions {
+		before := f.all[a.Ref]
+		switch {
+		case flying >= writers:
+			return
+		case before != nil && before.landed.IsZero():
+			continue // one action at a time for each workload
+		}
+		x := &flight{action: a}
+		if before != nil && before.err != nil {
+			x.tries = before.tries + 1
+		}
+		f.all[a.Ref] = x
+		flying++
+		go func() {
+			err := do(ctx, a)
+			f.land(x, err)
+			landed(a, err)
+		}()
+	}
+}
+
+func (f *flights) land(x *flight, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	x.landed = time.Now()
+	var refusal *restart.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		x.refused = &v1alpha1.WorkloadFailure{
+			WorkloadReference: rollout.Reference(x.action.Ref), Attempt: max(1, x.action.Record.Attempt), Reason: refusal.Reason, Message: refusal.Message,
+		}
+	case client.IgnoreNotFound(err) != nil: // a workload deleted meanwhile needs no move
+		x.err = err
+	}
+}

@@ -1,0 +1,84 @@
+package rollout
+
+import (
+	"maps"
+	"slices"
+	"sort"
+	"strconv"
+
+	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/mesh"
+)
+
+// Expect returns the inventory as it will be when the actions, which are on their way, are seen in it. A decision about
+// it counts them as moving and does not take them again. The inventory that is given stays as it is.
+func Expect(inv *mesh.Inventory, underWay []Action) *mesh.Inventory {
+	if len(underWay) == 0 {
+		return inv
+	}
+	out := *inv
+	out.Workloads = slices.Clone(inv.Workloads)
+	for _, a := range underWay {
+		n := sort.Search(len(out.Workloads), func(n int) bool { return out.Workloads[n].Compare(a.Ref) >= 0 })
+		if n < len(out.Workloads) && out.Workloads[n].Ref == a.Ref && !Seen(inv, a) {
+			expect(&out.Workloads[n], a)
+		}
+	}
+	return &out
+}
+
+// expect changes one workload as package restart does.
+func expect(w *mesh.Workload, a Action) {
+	w.Annotations = with(w.Annotations, v1alpha1.StrategyAnnotation, "")
+	if a.Restore {
+		return
+	}
+	if a.Surge {
+		w.Annotations[v1alpha1.StrategyAnnotation] = "{}"
+	}
+	record := a.Record
+	w.Move = &record
+	w.Progress.Generation++ // so nothing that its controller has reported is about the new template
+	if w.Kind == mesh.KindGateway {
+		w.TemplateLabels = with(w.TemplateLabels, mesh.LabelRev, a.Target)
+		return
+	}
+	label, attempt := "", ""
+	if a.Label {
+		label = a.Target
+		if a.Record.Attempt > 1 {
+			attempt = strconv.Itoa(int(a.Record.Attempt))
+		}
+	}
+	w.TemplateLabels = with(w.TemplateLabels, v1alpha1.RevisionLabel, label)
+	w.TemplateAnnotations = with(w.TemplateAnnotations, v1alpha1.AttemptAnnotation, attempt)
+	if a.Pin != "" {
+		w.TemplateLabels[mesh.LabelRev] = a.Pin
+	}
+}
+
+// with returns a copy with the key set, or without it when the value is "".
+func with(all map[string]string, key, value string) map[string]string {
+	out := maps.Clone(all)
+	if out == nil {
+		out = map[string]string{}
+	}
+	if value == "" {
+		delete(out, key)
+	} else {
+		out[key] = value
+	}
+	return out
+}
+
+// Seen tells whether the inventory shows that the action was done. A workload that is gone shows everything.
+func Seen(inv *mesh.Inventory, a Action) bool {
+	w, ok := inv.Workload(a.Ref)
+	switch {
+	case !ok:
+		return true
+	case a.Restore:
+		return w.Annotations[v1alpha1.StrategyAnnotation] == ""
+	}
+	return w.Move != nil && w.Move.To == a.Target && w.Move.Rollout == a.Record.Rollout && w.Move.Attempt >= a.Record.Attempt
+}
