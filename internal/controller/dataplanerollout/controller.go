@@ -108,11 +108,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{RequeueAfter: 5 * time.Second}, r.refuse(ctx, ro, verdict)
 	}
 	m := r.motion(ro.Name)
-	now := m.stand(in.Inventory, ro.Status.Failures, time.Now())
+	looked := time.Now()
+	now := m.stand(in.Inventory, ro.Status.Failures, looked)
 	in.Failures = slices.Concat(now.refused, in.Failures)
 	in.Inventory = rollout.Expect(in.Inventory, now.underWay)
 	out := rollout.Decide(in)
 	out.Complete = out.Complete && len(now.underWay) == 0
+	m.settle(out.Actions, looked)
 	if len(out.Actions) > 0 {
 		r.launch(ctx, req, m, out.Actions)
 	}

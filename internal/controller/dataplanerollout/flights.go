@@ -3,6 +3,7 @@ package dataplanerollout
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -63,7 +64,7 @@ func (f *flights) stand(inv *mesh.Inventory, known []v1alpha1.WorkloadFailure, n
 		switch {
 		case x.landed.IsZero():
 			s.underWay = append(s.underWay, x.action)
-		case x.refused != nil && recorded(known, *x.refused):
+		case x.refused != nil && recorded(known, *x.refused), rollout.Seen(inv, x.action): // the latter although its answer may be lost
 			delete(f.all, ref)
 		case x.refused != nil:
 			s.refused = append(s.refused, *x.refused)
@@ -72,13 +73,25 @@ func (f *flights) stand(inv *mesh.Inventory, known []v1alpha1.WorkloadFailure, n
 			if now.Sub(x.landed) < backoff(x.tries) {
 				s.underWay = append(s.underWay, x.action)
 			}
-		case rollout.Seen(inv, x.action) || now.Sub(x.landed) > patience:
+		case now.Sub(x.landed) > patience:
 			delete(f.all, ref)
 		default:
 			s.underWay = append(s.underWay, x.action)
 		}
 	}
 	return s
+}
+
+// settle forgets failed requests that the decision does not try again.
+func (f *flights) settle(decided []rollout.Action, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for ref, x := range f.all {
+		if x.err != nil && now.Sub(x.landed) >= backoff(x.tries) &&
+			!slices.ContainsFunc(decided, func(a rollout.Action) bool { return a.Ref == ref }) {
+			delete(f.all, ref)
+		}
+	}
 }
 
 func recorded(known []v1alpha1.WorkloadFailure, f v1alpha1.WorkloadFailure) bool {
