@@ -15,7 +15,7 @@ func TestWhatIsUnderWayIsNeitherTakenAgainNorStartsMoreThanParallelismAllows(t *
 	rapid.Check(t, func(t *rapid.T) {
 		c := newSim(rapid.IntRange(1, 12).Draw(t, "workloads"), rapid.IntRange(0, 3).Draw(t, "gateways"))
 		s := spec(func(s *v1alpha1.DataPlaneRolloutSpec) {
-			s.Parallelism = int32(rapid.IntRange(1, 5).Draw(t, "parallelism"))
+			s.Parallelism = new(int32(rapid.IntRange(1, 5).Draw(t, "parallelism")))
 		})
 		before := c.inv
 		var underWay []Action
@@ -26,7 +26,7 @@ func TestWhatIsUnderWayIsNeitherTakenAgainNorStartsMoreThanParallelismAllows(t *
 				t.Fatalf("%d actions more while %d are under way", len(out.Actions), len(underWay))
 			}
 			underWay = append(underWay, out.Actions...)
-			if len(underWay) > int(s.Parallelism) || out.Complete {
+			if len(underWay) > int(*s.Parallelism) || out.Complete {
 				t.Fatalf("%d under way, parallelism %d, complete %v", len(underWay), s.Parallelism, out.Complete)
 			}
 		}
