@@ -125,7 +125,7 @@ func TestNamesAreCompletedFromTheCluster(t *testing.T) {
 		{[]string{"envoyfilters", "unack", ""}, "a/done"},
 		{[]string{"rollout", "--attach", ""}, "first"},
 		{[]string{"rollout", "retry", ""}, "a/Deployment/b"},
-		{[]string{"rollout", "--failure-policy", "C"}, "Stop\nContinue\nMoveBack"},
+		{[]string{"rollout", "--failure-policy", "C"}, "Stop\nContinue\nMoveBack\nMoveBackAndContinue"},
 		{[]string{"status", "-o", ""}, "json\nyaml"},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {

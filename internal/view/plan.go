@@ -60,10 +60,7 @@ func Groups(items []rollout.Item) []Group {
 		if n < 0 {
 			out, n = append(out, Group{Namespace: i.Ref.Namespace}), len(out)
 		}
-		out[n].DataPlanes = append(out[n].DataPlanes, DataPlane{
-			Namespace: i.Ref.Namespace, Kind: i.Ref.Kind, Name: i.Ref.Name, Role: string(i.Role), State: string(i.State),
-			Message: i.Message, Pods: i.Pods, MovedPods: i.MovedPods, Warnings: i.Warnings,
-		})
+		out[n].DataPlanes = append(out[n].DataPlanes, planeOf(i))
 	}
 	slices.SortFunc(out, func(a, b Group) int { return cmp.Compare(a.Namespace, b.Namespace) })
 	for _, g := range out {
@@ -72,6 +69,13 @@ func Groups(items []rollout.Item) []Group {
 		})
 	}
 	return out
+}
+
+func planeOf(i rollout.Item) DataPlane {
+	return DataPlane{
+		Namespace: i.Ref.Namespace, Kind: i.Ref.Kind, Name: i.Ref.Name, Role: string(i.Role), State: string(i.State),
+		Message: i.Message, Pods: i.Pods, MovedPods: i.MovedPods, Warnings: i.Warnings,
+	}
 }
 
 func boolCompare(a, b bool) int {

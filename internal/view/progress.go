@@ -65,6 +65,7 @@ func (v Progress) Render(o Options) string {
 	p.linef("", "%s %s  %s", o.Theme.Bold("Rollout"), r.Name, o.Theme.Dim(v.subtitle()))
 	p.blank()
 	v.bars(p)
+	v.waves(p)
 	if c := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionComplete); c != nil && c.Status != metav1.ConditionTrue &&
 		c.Reason != v1alpha1.ReasonInProgress && c.Message != "" {
 		p.blank()

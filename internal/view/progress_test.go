@@ -131,3 +131,24 @@ func TestRolloutsAreListedWithWhatTheyWaitFor(t *testing.T) {
 	paused.Name, paused.Spec.Paused = "r3", true
 	golden(t, "rollouts", view.RolloutsText([]v1alpha1.DataPlaneRollout{*waiting, *stopped, *paused}, now.Add(time.Minute), view.Options{Width: 120}))
 }
+
+func TestProgressShowsWavesAndWhatTheyWaitFor(t *testing.T) {
+	r := runningRollout()
+	completed := ago(10 * time.Minute)
+	r.Spec.Waves = []v1alpha1.Wave{{Name: "canary", Soak: &metav1.Duration{Duration: 30 * time.Minute}}, {Name: "shops"}}
+	r.Status.Failures, r.Status.Moving, r.Status.Conditions = nil, nil, nil
+	r.Status.Waves = []v1alpha1.WaveStatus{
+		{Name: "canary", Counts: v1alpha1.RolloutCounts{Total: 2, Done: 2}, CompletedAt: &completed},
+		{Name: "shops", Counts: v1alpha1.RolloutCounts{Total: 3, Pending: 3}},
+		{Name: "rest"},
+	}
+	text := view.Progress{Rollout: r, Now: now}.Render(view.Options{})
+	for _, want := range []string{"wave 1 canary  ████████████████████  2/2  complete, soaks for another 20m0s", "wave 2 shops   ░░░░░░░░░░░░░░░░░░░░  0/3  waits"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("missing %q in:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "rest") {
+		t.Errorf("a wave without data planes is shown:\n%s", text)
+	}
+}

@@ -22,6 +22,9 @@ type options struct {
 	upgrade     string
 	namespaces  []string
 	parallelism int32
+	pace        paceFlags
+	filename    string
+	dryRun      bool
 	policy      string
 	timeout     time.Duration
 	back        bool
@@ -45,6 +48,9 @@ With --no-prompt, or without a terminal, it does the same in plain lines, withou
 
 TARGETS are NAMESPACE, NAMESPACE/NAME or NAMESPACE/KIND/NAME; without targets it is every data plane of the cluster.
 
+With --dry-run it shows the plan and changes nothing. Waves with soak, maintenance windows and freezes are written into a
+DataPlaneRollout, which --filename reads (docs/rollout.md). Moves back are never held by windows and freezes.
+
 `
 
 const example = `  # Everything, interactively
@@ -58,6 +64,13 @@ const example = `  # Everything, interactively
 
   # Two namespaces, one workload at a time, go on when one fails
   {} rollout -n bookinfo -n shop --parallelism 1 --failure-policy Continue
+
+  # At most 10% of the pods and two workloads of a namespace at a time; show the plan first
+  {} rollout --parallelism 0 --max-pods 10% --parallelism-per-namespace 2 --dry-run
+
+  # Waves, windows and freezes from a file
+  {} rollout -f rollout.yaml --dry-run
+  {} rollout -f rollout.yaml
 
   # Back to the old revision
   {} rollout --back bookinfo
@@ -84,13 +97,21 @@ func newCommand(e *env.Env, o *options) *cobra.Command {
 		Example:           strings.ReplaceAll(example, "{}", e.Program),
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: e.CompleteNamespaces,
-		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.checkFile(cmd, args); err != nil {
+				return err
+			}
+			return o.run(cmd.Context(), args)
+		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.upgrade, "upgrade", "", "Name of the ClusterUpgrade (default: the one that runs)")
 	f.StringSliceVarP(&o.namespaces, "namespace", "n", nil, "Namespaces to move (can be given several times)")
-	f.Int32Var(&o.parallelism, "parallelism", 5, "How many workloads move at the same time")
-	f.StringVar(&o.policy, "failure-policy", string(v1alpha1.FailureStop), "When a move fails: Stop (start nothing new until you decide), Continue, or MoveBack (move it back, then as Stop)")
+	f.Int32Var(&o.parallelism, "parallelism", v1alpha1.DefaultParallelism, "How many workloads move at the same time (0 = no limit)")
+	o.pace.add(f)
+	f.StringVarP(&o.filename, "filename", "f", "", "Read the rollout from this file instead of flags (\"-\" is standard input): a DataPlaneRollout, for waves, windows and freezes")
+	f.BoolVar(&o.dryRun, "dry-run", false, "Show the plan: waves, order, budgets, windows, warnings; change nothing")
+	f.StringVar(&o.policy, "failure-policy", string(v1alpha1.FailureStop), "When a move fails: Stop (start nothing new until you decide), Continue, MoveBack (move it back, then as Stop) or MoveBackAndContinue")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "Time for one workload to become ready")
 	f.BoolVar(&o.back, "back", false, "Move back to the old revision")
 	f.BoolVar(&o.noPrompt, "no-prompt", false, "Do not ask; print plain lines")
@@ -101,13 +122,15 @@ func newCommand(e *env.Env, o *options) *cobra.Command {
 	env.CompleteFlag(cmd, "upgrade", e.CompleteUpgrades)
 	env.CompleteFlag(cmd, "namespace", e.CompleteNamespaces)
 	env.CompleteFlag(cmd, "attach", e.CompleteRollouts)
+	env.CompleteFlag(cmd, "gateways", cobra.FixedCompletions(gatewayOrders(), cobra.ShellCompDirectiveNoFileComp))
+	env.CompleteFlag(cmd, "namespace-order", e.CompleteNamespaces)
 	env.CompleteFlag(cmd, "failure-policy", cobra.FixedCompletions(policies(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.AddCommand(subcommands(e)...)
 	return cmd
 }
 
 func policies() []string {
-	return []string{string(v1alpha1.FailureStop), string(v1alpha1.FailureContinue), string(v1alpha1.FailureMoveBack)}
+	return []string{string(v1alpha1.FailureStop), string(v1alpha1.FailureContinue), string(v1alpha1.FailureMoveBack), string(v1alpha1.FailureMoveBackAndContinue)}
 }
 
 // check refuses wrong flags before anything is read.
@@ -124,12 +147,12 @@ func (o *options) check() error {
 	switch {
 	case !known:
 		return exit.Usagef("unknown failure policy %q: use %s", o.policy, strings.Join(policies(), ", "))
-	case o.parallelism < 1:
-		return exit.Usagef("--parallelism must be at least 1")
+	case o.parallelism < 0:
+		return exit.Usagef("--parallelism must not be negative; 0 means no limit")
 	case o.timeout <= 0:
 		return exit.Usagef("--timeout must be longer than zero")
-	case o.attach != "" && (o.back || o.detach):
-		return exit.Usagef("--attach shows a rollout that exists: leave --back and --detach out")
+	case o.attach != "" && (o.back || o.detach || o.dryRun || o.filename != ""):
+		return exit.Usagef("--attach shows a rollout that exists: leave --back, --detach, --dry-run and --filename out")
 	}
-	return nil
+	return o.pace.check()
 }

@@ -191,7 +191,7 @@ func TestNothingStartsWhenItMayNot(t *testing.T) {
 		{"a workload that is not there", clitest.New(clitest.Upgrade(3)), clitest.Mesh(true), nil, []string{"bookinfo/nobody"}, exit.Usage, `"bookinfo/nobody" is not a data plane of this upgrade`},
 		{"admission refuses", clitest.New(clitest.Upgrade(3)), clitest.Mesh(true), denied, nil, exit.Refused, `DataPlaneRollout "other" is not complete: wait for it`},
 		{"a wrong failure policy", clitest.New(), nil, nil, []string{"--failure-policy", "Panic"}, exit.Usage, "unknown failure policy"},
-		{"no parallelism", clitest.New(), nil, nil, []string{"--parallelism", "0"}, exit.Usage, "--parallelism must be at least 1"},
+		{"a negative parallelism", clitest.New(), nil, nil, []string{"--parallelism", "-1"}, exit.Usage, "--parallelism must not be negative"},
 		{"a kind that cannot move", clitest.New(), nil, nil, []string{"a/job/b"}, exit.Usage, `Meshlift does not move the kind "job"`},
 		{"a rollout that is not there", clitest.New(), nil, nil, []string{"--attach", "x"}, exit.Failure, `there is no rollout "x"`},
 	} {

@@ -1,10 +1,12 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -30,6 +32,9 @@ type session struct {
 	rollouts []v1alpha1.DataPlaneRollout
 	istio    string
 	named    []target
+	cluster  *v1alpha1.ControlPlane
+	// file is the rollout that --filename named; nil without.
+	file *v1alpha1.DataPlaneRollout
 }
 
 // interactive tells whether the terminal interface is used.
@@ -58,6 +63,9 @@ func (o *options) run(ctx context.Context, args []string) error {
 		return err
 	}
 	s := &session{options: o, named: named}
+	if s.file, err = o.readFile(); err != nil {
+		return err
+	}
 	if s.client, err = o.env.Client(); err != nil {
 		return err
 	}
@@ -96,15 +104,19 @@ func (s *session) rollout(ctx context.Context) (*v1alpha1.DataPlaneRollout, erro
 		return find(ctx, s.env, s.client, s.attach)
 	}
 	var err error
-	if s.upgrade, err = s.env.Upgrade(ctx, s.client, s.options.upgrade); err != nil {
+	name := s.options.upgrade
+	if s.file != nil {
+		name = cmp.Or(name, s.file.Spec.Upgrade)
+	}
+	if s.upgrade, err = s.env.Upgrade(ctx, s.client, name); err != nil {
 		return nil, err
 	}
 	if s.rollouts, err = s.env.Rollouts(ctx, s.client); err != nil {
 		return nil, err
 	}
-	if r := view.Running(s.rollouts, s.upgrade.Name); r != nil {
+	if r := view.Running(s.rollouts, s.upgrade.Name); r != nil && !s.dryRun {
 		s.say("Rollout %s runs already (%s): this is it.", r.Name, rollout.Summary(r.Status.Counts))
-		if len(s.named) > 0 || s.options.back {
+		if len(s.named) > 0 || s.options.back || s.file != nil {
 			s.say("What was asked for now is ignored; run the command again when it is complete.")
 		}
 		return r, nil
@@ -114,7 +126,7 @@ func (s *session) rollout(ctx context.Context) (*v1alpha1.DataPlaneRollout, erro
 
 // direction of a new rollout.
 func (s *session) direction() v1alpha1.Direction {
-	if s.options.back {
+	if s.options.back || s.file != nil && s.file.Spec.Direction == v1alpha1.Back {
 		return v1alpha1.Back
 	}
 	return v1alpha1.Forward
@@ -122,13 +134,20 @@ func (s *session) direction() v1alpha1.Direction {
 
 // object is the rollout as it would be created.
 func (s *session) object(targets []v1alpha1.RolloutTarget) *v1alpha1.DataPlaneRollout {
-	return &v1alpha1.DataPlaneRollout{
+	if s.file != nil {
+		r := s.file.DeepCopy()
+		r.Name, r.Spec.Upgrade = cmp.Or(r.Name, nextName(s.upgrade.Name, s.rollouts)), s.upgrade.Name
+		return r
+	}
+	r := &v1alpha1.DataPlaneRollout{
 		ObjectMeta: metav1.ObjectMeta{Name: nextName(s.upgrade.Name, s.rollouts)},
 		Spec: v1alpha1.DataPlaneRolloutSpec{
 			Upgrade: s.upgrade.Name, Direction: s.direction(), Targets: targets, Parallelism: new(s.parallelism),
 			FailurePolicy: v1alpha1.FailurePolicy(s.policy), Timeout: metav1.Duration{Duration: s.timeout},
 		},
 	}
+	s.pace.apply(&r.Spec)
+	return r
 }
 
 func (s *session) start(ctx context.Context) (*v1alpha1.DataPlaneRollout, error) {
@@ -136,23 +155,29 @@ func (s *session) start(ctx context.Context) (*v1alpha1.DataPlaneRollout, error)
 	if err != nil {
 		return nil, err
 	}
-	s.istio = env.IstioNamespace(cp)
+	s.cluster, s.istio = cp, env.IstioNamespace(cp)
 	inv, err := s.env.Inventory(ctx, s.client, s.istio)
 	if err != nil {
 		return nil, s.env.API(fmt.Errorf("read the mesh: %w", err))
 	}
 	exists := func(ns string) bool { _, ok := inv.Namespaces[ns]; return ok }
-	if v := gate.StartRollout(gate.RolloutInput{Rollout: s.object(nil), Upgrade: s.upgrade, Others: s.rollouts, HasNamespace: exists}); !v.Passed() {
+	v := gate.StartRollout(gate.RolloutInput{Rollout: s.object(nil), Upgrade: s.upgrade, Others: s.rollouts, HasNamespace: exists})
+	if from, to := s.revisions(); !v.Passed() && (!s.dryRun || from == "" || to == "") {
 		return nil, exit.Refusedf("%s", v.Message)
 	}
-	all := s.groups(inv)
-	groups, err := pick(all, s.named, exists)
+	groups, err := pick(s.groups(inv), s.named, exists)
 	if err != nil {
 		return nil, err
 	}
 	if len(everything(groups)) == 0 {
 		s.nothing(groups)
 		return nil, nil
+	}
+	switch {
+	case s.dryRun:
+		return nil, s.preview(inv, groups, v)
+	case s.file != nil:
+		return s.startFile(ctx, inv, groups)
 	}
 	chosen, err := s.choose(groups)
 	if err != nil {
@@ -177,13 +202,17 @@ func (s *session) revisions() (from, to string) {
 
 func (s *session) groups(inv *mesh.Inventory) []view.Group {
 	from, to := s.revisions()
-	return view.Groups(rollout.Plan(inv, from, to, s.direction()))
+	items := rollout.Plan(inv, from, to, s.direction())
+	if s.file != nil {
+		items = slices.DeleteFunc(items, func(i rollout.Item) bool { return !rollout.Selected(s.file.Spec.Targets, i.Ref) })
+	}
+	return view.Groups(items)
 }
 
 // goal is the revision that data planes move to, with its version.
 func (s *session) goal() string {
 	ref := s.upgrade.Status.To
-	if s.options.back {
+	if s.direction() == v1alpha1.Back {
 		ref = s.upgrade.Status.From
 	}
 	if ref == nil {
@@ -237,7 +266,7 @@ func (s *session) create(ctx context.Context, targets []v1alpha1.RolloutTarget) 
 	for {
 		r := s.object(targets)
 		err := s.client.Create(ctx, r)
-		if apierrors.IsAlreadyExists(err) {
+		if apierrors.IsAlreadyExists(err) && (s.file == nil || s.file.Name == "") {
 			s.rollouts = append(s.rollouts, *r)
 			continue
 		}
