@@ -53,7 +53,7 @@ func (p FailurePolicy) MovesBack() bool {
 
 // WorkloadReference names one data plane.
 type WorkloadReference struct {
-	// Kind: Deployment, StatefulSet, DaemonSet, or Gateway (gateway.networking.k8s.io).
+	// Kind: Deployment, StatefulSet, DaemonSet, ReplicaSet, CronJob, Pod, or Gateway (gateway.networking.k8s.io).
 	// +kubebuilder:validation:MaxLength=63
 	Kind string `json:"kind"`
 	// Namespace of the workload.
@@ -229,7 +229,7 @@ type WorkloadFailure struct {
 	WorkloadReference `json:",inline"`
 	// Attempt that failed, from 1.
 	Attempt int32 `json:"attempt"`
-	// Reason: RehearsalRefused, ApplyRefused, MovedBack, Paused, NotReadyInTime or ProgressDeadlineExceeded.
+	// Reason: RehearsalRefused, ApplyRefused, MovedBack, Paused, HeldBack, NotReadyInTime or ProgressDeadlineExceeded.
 	Reason string `json:"reason"`
 	// Message in one sentence, with the API server's own words where there are some.
 	Message string `json:"message"`
@@ -248,6 +248,10 @@ const (
 	FailureApply = "ApplyRefused"
 	// FailureMovedBack: the move failed and the workload was moved back by the failure policy.
 	FailureMovedBack = "MovedBack"
+	// FailurePaused: the workload is paused by its owner. Nothing was touched.
+	FailurePaused = "Paused"
+	// FailureHeldBack: the owner's update strategy holds back a change that the move would ship. Nothing was touched.
+	FailureHeldBack = "HeldBack"
 )
 
 // Refused tells whether the move was refused before anything was touched, so that only this record remembers it.

@@ -9,8 +9,8 @@ const (
 	// It is on the workload itself and not on its pod template, so that writing it restarts nothing.
 	MoveAnnotation = "meshlift.dev/move"
 
-	// StrategyAnnotation on a gateway's workload keeps, as JSON, the rolling update strategy that it had before Meshlift
-	// let it surge for the time of a move.
+	// StrategyAnnotation on a workload keeps, as JSON, the update strategy that it had before Meshlift changed it for the
+	// time of a move: a gateway surges, and the partition of a StatefulSet is 0.
 	StrategyAnnotation = "meshlift.dev/strategy"
 
 	// AttemptAnnotation on a pod template is raised by a retry, because only a changed template makes new pods.

@@ -75,7 +75,7 @@ func watched(mgr ctrl.Manager) []client.Object {
 	secret := &metav1.PartialObjectMetadata{}
 	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 	out := []client.Object{
-		&appsv1.Deployment{}, &appsv1.StatefulSet{}, &appsv1.DaemonSet{}, &corev1.Pod{}, &corev1.Namespace{}, &batchv1.CronJob{}, &batchv1.Job{},
+		&appsv1.Deployment{}, &appsv1.StatefulSet{}, &appsv1.DaemonSet{}, &appsv1.ReplicaSet{}, &corev1.Pod{}, &corev1.Namespace{}, &batchv1.CronJob{}, &batchv1.Job{},
 		&corev1.Service{}, secret, &admissionv1.MutatingWebhookConfiguration{}, &admissionv1.ValidatingWebhookConfiguration{},
 		&v1alpha1.Catalog{}, &v1alpha1.ClusterUpgrade{},
 	}

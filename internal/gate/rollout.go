@@ -2,6 +2,7 @@ package gate
 
 import (
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -111,7 +112,7 @@ func rolloutCameFirst(o, r *v1alpha1.DataPlaneRollout) bool {
 
 // MovableKinds are the kinds that a target may name.
 func MovableKinds() []string {
-	return []string{mesh.KindDeployment, mesh.KindStatefulSet, mesh.KindDaemonSet, mesh.KindGateway}
+	return []string{mesh.KindDeployment, mesh.KindStatefulSet, mesh.KindDaemonSet, mesh.KindCronJob, mesh.KindReplicaSet, mesh.KindPod, mesh.KindGateway}
 }
 
 func targetsExist(in RolloutInput) Verdict {
@@ -120,7 +121,7 @@ func targetsExist(in RolloutInput) Verdict {
 			return Block(v1alpha1.ReasonUserAction, "there is no namespace %q in this cluster: correct the targets of the rollout", t.Namespace)
 		}
 		if t.Kind != "" && !slices.Contains(MovableKinds(), t.Kind) {
-			return Block(v1alpha1.ReasonUserAction, "a %s (%s/%s) cannot be moved by a rollout: name a %s", t.Kind, t.Namespace, t.Name, list(MovableKinds()))
+			return Block(v1alpha1.ReasonUserAction, "a %s (%s/%s) cannot be moved by a rollout: name a %s", t.Kind, t.Namespace, t.Name, strings.Join(MovableKinds(), ", "))
 		}
 	}
 	return Pass()

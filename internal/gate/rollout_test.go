@@ -75,7 +75,7 @@ func TestARolloutStartsOnlyWhenItsUpgradeIsReadyForIt(t *testing.T) {
 		"another rollout is not complete": {RolloutInput{Rollout: aRollout("r"), Upgrade: ready(), Others: other(metav1.ConditionFalse)}, Blocked, v1alpha1.ReasonInProgress, []string{`"first"`, "stop"}},
 		"another rollout is complete":     {in: RolloutInput{Rollout: aRollout("r"), Upgrade: ready(), Others: other(metav1.ConditionTrue)}},
 		"an unknown namespace":            {RolloutInput{Rollout: aRollout("r", targets(v1alpha1.RolloutTarget{Namespace: "shop"}, v1alpha1.RolloutTarget{Namespace: "shpo"})), Upgrade: ready()}, Blocked, v1alpha1.ReasonUserAction, []string{`"shpo"`}},
-		"a kind that cannot be moved":     {RolloutInput{Rollout: aRollout("r", targets(v1alpha1.RolloutTarget{Namespace: "shop", Kind: "CronJob", Name: "x"})), Upgrade: ready()}, Blocked, v1alpha1.ReasonUserAction, []string{"CronJob", "shop/x", "StatefulSet"}},
+		"a kind that cannot be moved":     {RolloutInput{Rollout: aRollout("r", targets(v1alpha1.RolloutTarget{Namespace: "shop", Kind: "Job", Name: "x"})), Upgrade: ready()}, Blocked, v1alpha1.ReasonUserAction, []string{"Job", "shop/x", "StatefulSet"}},
 		"a Deployment":                    {in: RolloutInput{Rollout: aRollout("r", targets(v1alpha1.RolloutTarget{Namespace: "shop", Kind: "Deployment", Name: "x"})), Upgrade: ready()}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -30,7 +30,7 @@ type Inventory struct {
 	// LoosePods are pods of a data plane that belong to none of Workloads: bare pods, pods of Jobs and of kinds that
 	// Meshlift does not drive.
 	LoosePods []LoosePod
-	// TemplateReferences are pod templates outside Workloads (of Jobs and CronJobs) that name a revision themselves.
+	// TemplateReferences are pod templates outside Workloads (of Jobs) that name a revision themselves.
 	TemplateReferences []TemplateReference
 	// EnvoyFilters of the cluster, sorted by namespace and name.
 	EnvoyFilters []EnvoyFilter
@@ -88,6 +88,12 @@ const (
 	KindDeployment  = "Deployment"
 	KindStatefulSet = "StatefulSet"
 	KindDaemonSet   = "DaemonSet"
+	// KindReplicaSet is a ReplicaSet without a Deployment above it.
+	KindReplicaSet = "ReplicaSet"
+	// KindCronJob makes no pods of its own: its Jobs do, and those that run are let finish.
+	KindCronJob = "CronJob"
+	// KindPod is a pod that nothing owns.
+	KindPod = "Pod"
 	// KindGateway is a Gateway of gateway.networking.k8s.io; its Deployment belongs to istiod.
 	KindGateway = "Gateway"
 )
@@ -111,7 +117,7 @@ type Strategy struct {
 	MaxSurge, MaxUnavailable int32
 	// RawMaxSurge and RawMaxUnavailable as in the object ("25%", "1"); empty when not set.
 	RawMaxSurge, RawMaxUnavailable string
-	// Partition of a StatefulSet: pods with a lower ordinal keep the old template, so such a workload never moves whole
+	// Partition of a StatefulSet: pods with a lower ordinal keep the old template
 	// (https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#partitions).
 	Partition int32
 }
@@ -128,6 +134,9 @@ type Progress struct {
 	DeadlineExceeded bool
 	// Failure is the message of the condition ReplicaFailure, for example a quota that was hit.
 	Failure string
+	// Behind is true while pods of an older pod template live, see [StatefulSetBehind] and [DaemonSetBehind]. It is not
+	// filled in for Deployments, which hold nothing back.
+	Behind bool
 }
 
 // MaxAttempt bounds attempts. A record is an annotation, so whoever may change the workload can write any number there.
@@ -160,6 +169,12 @@ type Pod struct {
 	Terminating  bool
 	// Labels of the pod.
 	Labels map[string]string
+	// UID tells the pod from a later one of the same name.
+	UID string
+	// Created is when the API server created it.
+	Created time.Time
+	// Attempt is its annotation meshlift.dev/attempt, which it has from its pod template.
+	Attempt string
 }
 
 // Workload is one data plane: a workload with sidecars, or a gateway.

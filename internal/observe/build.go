@@ -27,7 +27,7 @@ func build(in objects) *mesh.Inventory {
 	inv.Validators = validators(in.validating, r)
 	inv.Revisions = revisions(planes, inv.Configurations)
 	addWorkloads(inv, in)
-	inv.TemplateReferences = templateReferences(inv, in.cronJobs, in.jobs)
+	inv.TemplateReferences = templateReferences(inv, in.jobs)
 	return inv
 }
 

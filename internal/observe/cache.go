@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -20,7 +21,7 @@ import (
 // CacheOptions describes the agent's caches. They hold of each object only what an [Observer] looks at: never write an
 // object that was read from them, and read a whole pod template live.
 //
-// Pods that have ended are not cached. Services and Secrets are cached of the Istio namespace only, and of the Secrets
+// Pods that have ended are not cached, and neither are ReplicaSets of Deployments. Services and Secrets are cached of the Istio namespace only, and of the Secrets
 // only the remote ones; read them as metav1.PartialObjectMetadata, so that no secret data is ever in memory. Kinds that
 // are not mentioned here are cached whole.
 func CacheOptions(istioNamespace string) cache.Options {
@@ -33,11 +34,26 @@ func CacheOptions(istioNamespace string) cache.Options {
 	return cache.Options{
 		DefaultTransform: prune,
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Pod{}:     {Field: running},
-			&corev1.Service{}: {Namespaces: istio},
-			&corev1.Secret{}:  {Namespaces: map[string]cache.Config{istioNamespace: {LabelSelector: remote}}},
+			&corev1.Pod{}:        {Field: running},
+			&corev1.Service{}:    {Namespaces: istio},
+			&appsv1.ReplicaSet{}: {Label: bareReplicaSets()},
+			&corev1.Secret{}:     {Namespaces: map[string]cache.Config{istioNamespace: {LabelSelector: remote}}},
 		},
 	}
+}
+
+// bareReplicaSets selects the ReplicaSets that no Deployment and no Argo Rollout made: those mark theirs with the hash of
+// the pod template.
+func bareReplicaSets() labels.Selector {
+	selector := labels.NewSelector()
+	for _, key := range []string{labelTemplateHash, labelRolloutHash} {
+		absent, err := labels.NewRequirement(key, selection.DoesNotExist, nil)
+		if err != nil {
+			panic(err) // the keys are constants
+		}
+		selector = selector.Add(*absent)
+	}
+	return selector
 }
 
 // prune reduces an object on its way into a cache to what build reads. It is idempotent, and build makes the same of the
@@ -61,6 +77,10 @@ func prune(object any) (any, error) {
 	case *appsv1.DaemonSet:
 		pruneWorkload(&o.ObjectMeta, &o.Spec.Template)
 		o.Spec.Selector, o.Status.Conditions = nil, nil
+	case *appsv1.ReplicaSet:
+		pruneWorkload(&o.ObjectMeta, &o.Spec.Template)
+		o.Spec.Selector = nil
+		o.Status.Conditions = keep(o.Status.Conditions, func(c appsv1.ReplicaSetCondition) bool { return c.Type == appsv1.ReplicaSetReplicaFailure })
 	case *batchv1.CronJob:
 		pruneWorkload(&o.ObjectMeta, &o.Spec.JobTemplate.Spec.Template)
 	case *batchv1.Job:

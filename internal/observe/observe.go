@@ -82,6 +82,7 @@ type objects struct {
 	deployments   []appsv1.Deployment
 	statefulSets  []appsv1.StatefulSet
 	daemonSets    []appsv1.DaemonSet
+	replicaSets   []appsv1.ReplicaSet // without a Deployment
 	pods          []corev1.Pod
 	cronJobs      []batchv1.CronJob
 	jobs          []batchv1.Job
@@ -116,6 +117,7 @@ func (o *Observer) read(ctx context.Context) (objects, error) {
 		deployments  appsv1.DeploymentList
 		statefulSets appsv1.StatefulSetList
 		daemonSets   appsv1.DaemonSetList
+		replicaSets  appsv1.ReplicaSetList
 		pods         corev1.PodList
 		cronJobs     batchv1.CronJobList
 		jobs         batchv1.JobList
@@ -134,6 +136,7 @@ func (o *Observer) read(ctx context.Context) (objects, error) {
 		{"deployments", &deployments, nil},
 		{"stateful sets", &statefulSets, nil},
 		{"daemon sets", &daemonSets, nil},
+		{"replica sets", &replicaSets, []client.ListOption{client.MatchingLabelsSelector{Selector: bareReplicaSets()}}},
 		{"pods", &pods, nil},
 		{"cron jobs", &cronJobs, nil},
 		{"jobs", &jobs, nil},
@@ -147,7 +150,7 @@ func (o *Observer) read(ctx context.Context) (objects, error) {
 	}
 	in.mutating, in.validating = mutating.Items, validating.Items
 	in.namespaces, in.pods, in.services = namespaces.Items, pods.Items, services.Items
-	in.deployments, in.statefulSets, in.daemonSets = deployments.Items, statefulSets.Items, daemonSets.Items
+	in.deployments, in.statefulSets, in.daemonSets, in.replicaSets = deployments.Items, statefulSets.Items, daemonSets.Items, replicaSets.Items
 	in.remoteSecrets, in.cronJobs, in.jobs = secrets.Items, cronJobs.Items, jobs.Items
 
 	var err error

@@ -10,10 +10,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/mesh"
 )
 
-const proxyContainer = "istio-proxy"
+const (
+	proxyContainer    = "istio-proxy"
+	labelTemplateHash = "pod-template-hash"
+	labelRolloutHash  = "rollouts-pod-template-hash"
+)
 
 // assignPods gives every live pod to the candidate that owns it and returns the injected ones that none owns.
 func assignPods(all map[mesh.Ref]*candidate, pods []corev1.Pod) []mesh.LoosePod {
@@ -62,12 +67,13 @@ func podOwner(p *corev1.Pod) (ref mesh.Ref, owner string) {
 	case mesh.KindStatefulSet, mesh.KindDaemonSet:
 		return mesh.Ref{Kind: c.Kind, Namespace: p.Namespace, Name: c.Name}, owner
 	case "ReplicaSet":
-		if name, ok := cutHash(c.Name, p.Labels["rollouts-pod-template-hash"]); ok {
+		if name, ok := cutHash(c.Name, p.Labels[labelRolloutHash]); ok {
 			return mesh.Ref{}, "Rollout/" + name
 		}
-		if name, ok := cutHash(c.Name, p.Labels["pod-template-hash"]); ok {
+		if name, ok := cutHash(c.Name, p.Labels[labelTemplateHash]); ok {
 			return mesh.Ref{Kind: mesh.KindDeployment, Namespace: p.Namespace, Name: name}, owner
 		}
+		return mesh.Ref{Kind: mesh.KindReplicaSet, Namespace: p.Namespace, Name: c.Name}, owner
 	}
 	return mesh.Ref{}, owner
 }
@@ -87,6 +93,9 @@ func pod(p *corev1.Pod) mesh.Pod {
 		Ready:        slices.ContainsFunc(p.Status.Conditions, isReady),
 		Terminating:  p.DeletionTimestamp != nil,
 		Labels:       maps.Clone(p.Labels),
+		UID:          string(p.UID),
+		Created:      p.CreationTimestamp.Time,
+		Attempt:      p.Annotations[v1alpha1.AttemptAnnotation],
 	}
 }
 

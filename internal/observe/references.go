@@ -7,23 +7,14 @@ import (
 	"meshlift.dev/meshlift/internal/mesh"
 )
 
-// templateReferences are the pod templates of CronJobs, and of Jobs that may still make pods, that name a revision
-// themselves. Such a template asks for the revision again although no pod of it runs at the moment.
-func templateReferences(inv *mesh.Inventory, cronJobs []batchv1.CronJob, jobs []batchv1.Job) []mesh.TemplateReference {
+// templateReferences are the pod templates of Jobs that may still make pods and name a revision themselves. Such a template
+// asks for the revision again although no pod of it runs at the moment, and it cannot be changed.
+func templateReferences(inv *mesh.Inventory, jobs []batchv1.Job) []mesh.TemplateReference {
 	var out []mesh.TemplateReference
-	add := func(kind, namespace, name string, t *corev1.PodTemplateSpec) {
-		if revision := inv.Resolve(t.Labels[mesh.LabelRev]); revision != "" {
-			out = append(out, mesh.TemplateReference{Ref: mesh.Ref{Kind: kind, Namespace: namespace, Name: name}, Revision: revision})
-		}
-	}
-	for n := range cronJobs {
-		c := &cronJobs[n]
-		add("CronJob", c.Namespace, c.Name, &c.Spec.JobTemplate.Spec.Template)
-	}
 	for n := range jobs {
 		j := &jobs[n]
-		if !ended(j) {
-			add("Job", j.Namespace, j.Name, &j.Spec.Template)
+		if revision := inv.Resolve(j.Spec.Template.Labels[mesh.LabelRev]); revision != "" && !ended(j) {
+			out = append(out, mesh.TemplateReference{Ref: mesh.Ref{Kind: "Job", Namespace: j.Namespace, Name: j.Name}, Revision: revision})
 		}
 	}
 	return out

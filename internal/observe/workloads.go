@@ -6,10 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/mesh"
@@ -54,7 +52,7 @@ func included(inv *mesh.Inventory, c *candidate) bool {
 // candidates returns every workload of the cluster by the reference of the object that owns the pods.
 func candidates(in objects) map[mesh.Ref]*candidate {
 	gateways := gatewaysByName(in.gateways)
-	out := make(map[mesh.Ref]*candidate, len(in.deployments)+len(in.statefulSets)+len(in.daemonSets))
+	out := make(map[mesh.Ref]*candidate, len(in.deployments)+len(in.statefulSets)+len(in.daemonSets)+len(in.replicaSets)+len(in.cronJobs))
 	for n := range in.deployments {
 		d := &in.deployments[n]
 		c := newCandidate(mesh.KindDeployment, d, &d.Spec.Template)
@@ -73,6 +71,17 @@ func candidates(in objects) map[mesh.Ref]*candidate {
 		d := &in.daemonSets[n]
 		c := newCandidate(mesh.KindDaemonSet, d, &d.Spec.Template)
 		c.Desired, c.Strategy, c.Progress = d.Status.DesiredNumberScheduled, daemonSetStrategy(d), daemonSetProgress(d)
+		out[c.Ref] = c
+	}
+	for n := range in.replicaSets {
+		r := &in.replicaSets[n]
+		c := newCandidate(mesh.KindReplicaSet, r, &r.Spec.Template)
+		c.Desired, c.Progress = replicas(r.Spec.Replicas), replicaSetProgress(r)
+		out[c.Ref] = c
+	}
+	for n := range in.cronJobs { // without pods: those of a run belong to its Job
+		j := &in.cronJobs[n]
+		c := newCandidate(mesh.KindCronJob, j, &j.Spec.JobTemplate.Spec.Template)
 		out[c.Ref] = c
 	}
 	return out
@@ -141,98 +150,3 @@ func hostPorts(spec *corev1.PodSpec) bool {
 }
 
 func hasHostPort(p corev1.ContainerPort) bool { return p.HostPort != 0 }
-
-func deploymentStrategy(d *appsv1.Deployment) mesh.Strategy {
-	s := mesh.Strategy{Type: string(d.Spec.Strategy.Type)}
-	if s.Type == "" {
-		s.Type = string(appsv1.RollingUpdateDeploymentStrategyType)
-	}
-	if r := d.Spec.Strategy.RollingUpdate; r != nil {
-		s.RawMaxSurge, s.MaxSurge = resolve(r.MaxSurge, replicas(d.Spec.Replicas), true)
-		s.RawMaxUnavailable, s.MaxUnavailable = resolve(r.MaxUnavailable, replicas(d.Spec.Replicas), false)
-		// Both zero after rounding would never move; the Deployment controller then takes one pod away
-		// (ResolveFenceposts in k8s.io/kubectl/pkg/util/deployment).
-		if s.MaxSurge == 0 && s.MaxUnavailable == 0 {
-			s.MaxUnavailable = 1
-		}
-	}
-	return s
-}
-
-func statefulSetStrategy(s *appsv1.StatefulSet) mesh.Strategy {
-	out := mesh.Strategy{Type: string(s.Spec.UpdateStrategy.Type)}
-	if out.Type == "" {
-		out.Type = string(appsv1.RollingUpdateStatefulSetStrategyType)
-	}
-	if out.Type == string(appsv1.RollingUpdateStatefulSetStrategyType) {
-		out.MaxUnavailable = 1
-	}
-	if r := s.Spec.UpdateStrategy.RollingUpdate; r != nil {
-		if r.Partition != nil {
-			out.Partition = *r.Partition
-		}
-		if r.MaxUnavailable != nil {
-			out.RawMaxUnavailable, out.MaxUnavailable = resolve(r.MaxUnavailable, replicas(s.Spec.Replicas), false)
-			out.MaxUnavailable = max(1, out.MaxUnavailable)
-		}
-	}
-	return out
-}
-
-func daemonSetStrategy(d *appsv1.DaemonSet) mesh.Strategy {
-	out := mesh.Strategy{Type: string(d.Spec.UpdateStrategy.Type)}
-	if out.Type == "" {
-		out.Type = string(appsv1.RollingUpdateDaemonSetStrategyType)
-	}
-	if r := d.Spec.UpdateStrategy.RollingUpdate; r != nil {
-		// Both round up (k8s.io/api/apps/v1 RollingUpdateDaemonSet).
-		out.RawMaxSurge, out.MaxSurge = resolve(r.MaxSurge, d.Status.DesiredNumberScheduled, true)
-		out.RawMaxUnavailable, out.MaxUnavailable = resolve(r.MaxUnavailable, d.Status.DesiredNumberScheduled, true)
-	}
-	return out
-}
-
-// resolve returns a number or percentage as written and as pods; a value that cannot be read counts as zero.
-func resolve(v *intstr.IntOrString, total int32, up bool) (raw string, pods int32) {
-	if v == nil {
-		return "", 0
-	}
-	n, err := intstr.GetScaledValueFromIntOrPercent(v, int(total), up)
-	if err != nil || n < 0 {
-		return v.String(), 0
-	}
-	return v.String(), int32(n)
-}
-
-func deploymentProgress(d *appsv1.Deployment) mesh.Progress {
-	p := mesh.Progress{
-		Generation: d.Generation, ObservedGeneration: d.Status.ObservedGeneration,
-		Replicas: d.Status.Replicas, Updated: d.Status.UpdatedReplicas, Ready: d.Status.ReadyReplicas,
-		Available: d.Status.AvailableReplicas, Unavailable: d.Status.UnavailableReplicas, Paused: d.Spec.Paused,
-	}
-	for _, c := range d.Status.Conditions {
-		switch {
-		case c.Type == appsv1.DeploymentProgressing && c.Status == corev1.ConditionFalse && c.Reason == "ProgressDeadlineExceeded":
-			p.DeadlineExceeded = true
-		case c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue:
-			p.Failure = c.Message
-		}
-	}
-	return p
-}
-
-func statefulSetProgress(s *appsv1.StatefulSet) mesh.Progress {
-	return mesh.Progress{
-		Generation: s.Generation, ObservedGeneration: s.Status.ObservedGeneration,
-		Replicas: s.Status.Replicas, Updated: s.Status.UpdatedReplicas, Ready: s.Status.ReadyReplicas,
-		Available: s.Status.AvailableReplicas, Unavailable: max(0, replicas(s.Spec.Replicas)-s.Status.AvailableReplicas),
-	}
-}
-
-func daemonSetProgress(d *appsv1.DaemonSet) mesh.Progress {
-	return mesh.Progress{
-		Generation: d.Generation, ObservedGeneration: d.Status.ObservedGeneration,
-		Replicas: d.Status.CurrentNumberScheduled, Updated: d.Status.UpdatedNumberScheduled, Ready: d.Status.NumberReady,
-		Available: d.Status.NumberAvailable, Unavailable: d.Status.NumberUnavailable,
-	}
-}

@@ -56,7 +56,7 @@ status: {observedGeneration: 2, replicas: 5, updatedReplicas: 2, readyReplicas: 
 			Paused: true, DeadlineExceeded: true, Failure: "exceeded quota",
 		}},
 		"StatefulSet": {statefulSetProgress(&set), mesh.Progress{Generation: 1, ObservedGeneration: 1, Replicas: 3, Updated: 1, Ready: 2, Available: 2, Unavailable: 1}},
-		"DaemonSet":   {daemonSetProgress(&daemon), mesh.Progress{Generation: 1, ObservedGeneration: 1, Replicas: 4, Updated: 1, Ready: 3, Available: 3, Unavailable: 1}},
+		"DaemonSet":   {daemonSetProgress(&daemon), mesh.Progress{Generation: 1, ObservedGeneration: 1, Replicas: 4, Updated: 1, Ready: 3, Available: 3, Unavailable: 1, Behind: true}},
 	} {
 		if diff := cmp.Diff(c.want, c.got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

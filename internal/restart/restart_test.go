@@ -48,7 +48,8 @@ func TestAPatchHoldsExactlyWhatTheMoveNeedsOfThePodTemplate(t *testing.T) {
 			map[string]any{},
 		},
 	} {
-		u := workloadPatch(c.action)
+		k, _ := kindOf(c.action.Ref.Kind)
+		u := templatePatch(k, c.action)
 		labels, _, _ := unstructured.NestedMap(u.Object, "spec", "template", "metadata", "labels")
 		annotations, _, _ := unstructured.NestedMap(u.Object, "spec", "template", "metadata", "annotations")
 		if diff := cmp.Diff(c.labels, labels) + cmp.Diff(c.annotations, annotations); diff != "" {

@@ -31,6 +31,8 @@ type Input struct {
 // Action is one thing to do to one workload.
 type Action struct {
 	Ref mesh.Ref
+	// Method is how the workload is moved.
+	Method Method
 	// Target revision.
 	Target string
 	// Label tells whether the pod template must carry the handover label for Target; without it, it must not.
@@ -41,8 +43,12 @@ type Action struct {
 	Pin string
 	// Surge lets a gateway surge for the time of the move.
 	Surge bool
-	// Restore gives a gateway its own strategy back; nothing else is changed then.
+	// Lower sets the partition of a StatefulSet to 0 for the time of the move.
+	Lower bool
+	// Restore gives a workload its own strategy back; nothing else is changed then.
 	Restore bool
+	// Evict is the pods to evict; nothing else is changed then.
+	Evict []Eviction
 }
 
 // Outcome is what to do and what to tell.
@@ -88,7 +94,7 @@ func Decide(in Input) Outcome {
 	for _, p := range o.arrange(Plan(in.Inventory, in.From, in.To, in.Spec.Direction)) {
 		w, _ := d.Inventory.Workload(p.Ref)
 		before := d.out.Counts
-		a := d.judge(w, p.Item)
+		a := d.judgeNamed(w, &p.Item)
 		d.count(p, w, before)
 		if a != nil {
 			pending = append(pending, candidate{p, w, *a})

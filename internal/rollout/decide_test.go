@@ -262,7 +262,7 @@ func TestExcludedPausedAndUnsupportedWorkloadsAreNotTouched(t *testing.T) {
 	c := newSim(4, 0)
 	c.inv.Workloads[0].Annotations[v1alpha1.ExcludeAnnotation] = "true"
 	c.inv.Workloads[1].Progress.Paused = true
-	c.inv.Workloads[2].Kind, c.inv.Workloads[2].Strategy.Type = mesh.KindStatefulSet, "OnDelete"
+	c.inv.Workloads[2].Kind = "CloneSet"
 	sortWorkloads(c.inv)
 	out := c.decide(spec(func(s *v1alpha1.DataPlaneRolloutSpec) { s.FailurePolicy = v1alpha1.FailureContinue }), nil)
 	var names []string

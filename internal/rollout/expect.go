@@ -19,6 +19,10 @@ func Expect(inv *mesh.Inventory, underWay []Action) *mesh.Inventory {
 	out := *inv
 	out.Workloads = slices.Clone(inv.Workloads)
 	for _, a := range underWay {
+		if len(a.Evict) > 0 {
+			expectEvicted(&out, a)
+			continue
+		}
 		n := sort.Search(len(out.Workloads), func(n int) bool { return out.Workloads[n].Compare(a.Ref) >= 0 })
 		if n < len(out.Workloads) && out.Workloads[n].Ref == a.Ref && !Seen(inv, a) {
 			expect(&out.Workloads[n], a)
@@ -33,7 +37,10 @@ func expect(w *mesh.Workload, a Action) {
 	if a.Restore {
 		return
 	}
-	if a.Surge {
+	if a.Lower {
+		w.Strategy.Partition = 0
+	}
+	if a.Surge || a.Lower {
 		w.Annotations[v1alpha1.StrategyAnnotation] = "{}"
 	}
 	record := a.Record
@@ -57,6 +64,39 @@ func expect(w *mesh.Workload, a Action) {
 	}
 }
 
+// expectEvicted has the pods of an eviction end.
+func expectEvicted(inv *mesh.Inventory, a Action) {
+	evicted := func(namespace string, p mesh.Pod) bool {
+		return namespace == a.Ref.Namespace && slices.Contains(a.Evict, Eviction{Pod: p.Name, UID: p.UID})
+	}
+	if bare(a.Ref) {
+		inv.LoosePods = slices.Clone(inv.LoosePods)
+		for n := range inv.LoosePods {
+			p := &inv.LoosePods[n]
+			p.Terminating = p.Terminating || evicted(p.Namespace, p.Pod)
+		}
+		return
+	}
+	for n := range inv.Workloads {
+		if w := &inv.Workloads[n]; w.Ref == a.Ref {
+			w.Pods = slices.Clone(w.Pods)
+			for m := range w.Pods {
+				w.Pods[m].Terminating = w.Pods[m].Terminating || evicted(w.Namespace, w.Pods[m])
+			}
+		}
+	}
+}
+
+// lives tells whether a pod that is evicted is there and does not end yet.
+func lives(inv *mesh.Inventory, ref mesh.Ref, e Eviction) bool {
+	same := func(p mesh.Pod) bool { return p.Name == e.Pod && p.UID == e.UID && !p.Terminating }
+	if bare(ref) {
+		return slices.ContainsFunc(inv.LoosePods, func(p mesh.LoosePod) bool { return p.Namespace == ref.Namespace && same(p.Pod) })
+	}
+	w, _ := inv.Workload(ref)
+	return slices.ContainsFunc(w.Pods, same)
+}
+
 // with returns a copy with the key set, or without it when the value is "".
 func with(all map[string]string, key, value string) map[string]string {
 	out := maps.Clone(all)
@@ -75,6 +115,8 @@ func with(all map[string]string, key, value string) map[string]string {
 func Seen(inv *mesh.Inventory, a Action) bool {
 	w, ok := inv.Workload(a.Ref)
 	switch {
+	case len(a.Evict) > 0:
+		return !slices.ContainsFunc(a.Evict, func(e Eviction) bool { return lives(inv, a.Ref, e) })
 	case !ok:
 		return true
 	case a.Restore:

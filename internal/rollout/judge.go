@@ -78,7 +78,7 @@ func (d *decider) judge(w mesh.Workload, item Item) *Action {
 func (d *decider) failed(w mesh.Workload, item Item) *v1alpha1.WorkloadFailure {
 	f := &v1alpha1.WorkloadFailure{WorkloadReference: Reference(item.Ref), Attempt: max(1, d.attempt(w))}
 	if item.State == Failed {
-		f.Reason, f.Message = "Paused", item.Message
+		f.Reason, f.Message = item.Reason, item.Message
 		return f
 	}
 	if item.State == Moving && d.ours(w) {
@@ -109,6 +109,9 @@ func (d *decider) fail(w mesh.Workload, f v1alpha1.WorkloadFailure) {
 	}
 	d.out.Failures = append(d.out.Failures, f)
 	d.out.Undecided = d.out.Undecided || !d.Spec.FailurePolicy.GoesOn() || d.Spec.MaxFailures != nil && d.out.Counts.Failed > *d.Spec.MaxFailures
+	if d.returned(w) {
+		d.evict(w, d.origin) // on its way back
+	}
 	switch {
 	case d.Spec.FailurePolicy.MovesBack() && nextRevision(d.Inventory, w) == d.target && asked(w) != "":
 		d.out.Actions = append(d.out.Actions, *d.move(w, d.origin, d.attempt(w)+1))
@@ -151,6 +154,7 @@ func (d *decider) moving(w mesh.Workload, item Item) {
 	d.out.Moving = append(d.out.Moving, v1alpha1.WorkloadProgress{
 		WorkloadReference: Reference(item.Ref), Attempt: max(1, d.attempt(w)), Message: item.Message,
 	})
+	d.evict(w, item.Target)
 }
 
 // back moves one workload back because a person decided so.
@@ -217,7 +221,7 @@ func (d *decider) move(w mesh.Workload, target string, attempt int32) *Action {
 	if target == d.From {
 		record.From = d.To
 	}
-	a := &Action{Ref: w.Ref, Target: target, Label: target == d.To, Surge: CanSurge(w)}
+	a := &Action{Ref: w.Ref, Target: target, Label: target == d.To, Method: MethodOf(w), Surge: CanSurge(w), Lower: Lowers(w)}
 	if w.Pinned() == d.From || w.Move != nil && w.Move.Pin == d.From {
 		record.Pin, a.Pin = d.From, target
 	}
@@ -225,11 +229,12 @@ func (d *decider) move(w mesh.Workload, target string, attempt int32) *Action {
 	return a
 }
 
-// restore gives a gateway its own strategy back when its move is over. Only Deployments are ever surged: the annotation
-// on anything else is somebody's own, and nothing to wait for.
+// restore gives a workload its own strategy back when its move is over. Only gateways surge and only StatefulSets have a
+// partition: the annotation on anything else is somebody's own, and nothing to wait for.
 func (d *decider) restore(w mesh.Workload) {
-	if w.Kind == mesh.KindDeployment && w.Annotations[v1alpha1.StrategyAnnotation] != "" {
-		d.out.Actions = append(d.out.Actions, Action{Ref: w.Ref, Restore: true})
+	kept := w.Kind == mesh.KindDeployment || w.Kind == mesh.KindStatefulSet
+	if kept && w.Annotations[v1alpha1.StrategyAnnotation] != "" {
+		d.out.Actions = append(d.out.Actions, Action{Ref: w.Ref, Method: MethodOf(w), Restore: true})
 	}
 }
 

@@ -6,7 +6,6 @@ package rollout
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
@@ -37,10 +36,18 @@ const (
 type Item struct {
 	Ref  mesh.Ref
 	Role mesh.Role
+	// Target is the revision that it is on its way to.
+	Target string
+	// Method is how it is moved; "" when Meshlift does not move it.
+	Method Method
 	// State on the way to the target.
 	State State
+	// Reason of the state Failed, in one word.
+	Reason string
 	// Message explains the state in one short sentence.
 	Message string
+	// OnRequest is true when it is touched only by a rollout that names it by kind and name.
+	OnRequest bool
 	// Warnings that are known beforehand.
 	Warnings []string
 	// Pods that live (those that are terminating do not count), and those of them injected by the target and ready.
@@ -61,7 +68,7 @@ func Plan(inv *mesh.Inventory, from, to string, dir v1alpha1.Direction) []Item {
 		if !concerned(inv, w, from, to) {
 			continue
 		}
-		i := itemOf(inv, w, to)
+		i := onRequest(itemOf(inv, w, to))
 		i.Remaining = w.Needs(from) || nextRevision(inv, w) != to
 		out = append(out, i)
 	}
@@ -80,19 +87,21 @@ func compareItems(a, b Item) int {
 	return a.Ref.Compare(b.Ref)
 }
 
-// concerned tells whether the workload is a data plane of one of the revisions, or was asked to become one.
+// concerned tells whether the workload is a data plane of one of the revisions, was asked to become one, or has no pods
+// at the moment and will have one of them. Pods that nobody injected are none of Meshlift's business.
 func concerned(inv *mesh.Inventory, w mesh.Workload, from, to string) bool {
 	if w.InUse(from) || w.InUse(to) || asked(w) != "" && (asked(w) == from || asked(w) == to) && len(w.Pods) > 0 {
 		return true
 	}
-	return w.Kind == mesh.KindGateway && slices.Contains([]string{from, to}, inv.GatewayRevision(w))
+	idle := len(w.Pods) == 0 && w.Kind != mesh.KindReplicaSet // one without pods or a Deployment is a leftover
+	return (w.Kind == mesh.KindGateway || idle) && slices.Contains([]string{from, to}, nextRevision(inv, w))
 }
 
 // asked is the revision that the pod template asks for by the handover label; "" for none.
 func asked(w mesh.Workload) string { return w.TemplateLabels[v1alpha1.RevisionLabel] }
 
 func itemOf(inv *mesh.Inventory, w mesh.Workload, target string) Item {
-	i := Item{Ref: w.Ref, Role: w.Role, Warnings: Warnings(w)}
+	i := Item{Ref: w.Ref, Role: w.Role, Target: target, Method: MethodOf(w), OnRequest: w.Kind == mesh.KindReplicaSet, Warnings: Warnings(w)}
 	for _, p := range w.Pods {
 		if p.Terminating {
 			continue
@@ -117,11 +126,12 @@ func itemOf(inv *mesh.Inventory, w mesh.Workload, target string) Item {
 		if next != target {
 			i.Message += "; admission does not route to it at the moment"
 		}
-		if w.Progress.Failure != "" {
-			i.Message += "; " + w.Progress.Failure
+		if why := obstacle(w); why != "" {
+			i.Message += "; " + why
 		}
-	case w.Progress.Paused:
-		i.State, i.Message = Failed, fmt.Sprintf("%s is paused and would not roll: resume it (kubectl -n %s rollout resume %s %s) and try again", w.Ref, w.Namespace, strings.ToLower(w.Kind), w.Name)
+	case refusal(inv, w) != (reason{}):
+		why := refusal(inv, w)
+		i.State, i.Reason, i.Message = Failed, why.word, why.sentence
 	default:
 		i.State, i.Message = Pending, "on "+running(w, next)
 	}
@@ -129,10 +139,13 @@ func itemOf(inv *mesh.Inventory, w mesh.Workload, target string) Item {
 }
 
 // settled tells whether the workload's controller has nothing left to replace and every live pod is a ready one of the
-// target.
+// target. What an owner holds back by the update strategy is no part of a move.
 func settled(w mesh.Workload, target string, i Item) bool {
 	p := w.Progress
-	rolled := p.ObservedGeneration >= p.Generation && p.Updated >= w.Desired && p.Available >= w.Desired && p.Replicas == p.Updated
+	rolled := p.ObservedGeneration >= p.Generation && p.Available >= w.Desired
+	if !i.Method.evicts() && !Lowers(w) {
+		rolled = rolled && p.Updated >= w.Desired && p.Replicas == p.Updated && !p.Behind
+	}
 	for _, pod := range w.Pods {
 		if !pod.Terminating && pod.Revision != target {
 			return false
@@ -163,54 +176,6 @@ func running(w mesh.Workload, next string) string {
 
 func excluded(inv *mesh.Inventory, w mesh.Workload) bool {
 	return w.Annotations[v1alpha1.ExcludeAnnotation] == "true" || inv.Namespaces[w.Namespace].Annotations[v1alpha1.ExcludeAnnotation] == "true"
-}
-
-// unsupported says why Meshlift does not touch the workload and what to do instead; "" when it does.
-func unsupported(inv *mesh.Inventory, w mesh.Workload) string {
-	switch {
-	case w.Kind == mesh.KindGateway:
-		return ""
-	case w.Kind != mesh.KindDeployment && w.Kind != mesh.KindStatefulSet && w.Kind != mesh.KindDaemonSet:
-		return fmt.Sprintf("Meshlift does not drive the kind %s: restart it yourself", w.Kind)
-	case len(inv.InjectedBy(inv.Facts(w))) == 0:
-		return fmt.Sprintf("no webhook injects %s, so its proxy comes from whoever renders it (an installer, ztunnel): move it with that tool", w.Ref)
-	case w.Strategy.Type == "OnDelete":
-		return fmt.Sprintf("%s has the update strategy OnDelete: label its pod template with %s and delete its pods yourself", w.Ref, v1alpha1.RevisionLabel)
-	case w.Strategy.Partition > 0:
-		return fmt.Sprintf("%s is held back by partition %d of its update strategy: set the partition to 0 first", w.Ref, w.Strategy.Partition)
-	}
-	return ""
-}
-
-// looseItems groups pods outside the driven workloads by their owner.
-func looseItems(inv *mesh.Inventory, from, to string) []Item {
-	byRef := map[mesh.Ref]*Item{}
-	for _, p := range inv.LoosePods {
-		if p.Revision != from && p.Revision != to || p.Terminating {
-			continue
-		}
-		ref := mesh.Ref{Kind: "Pod", Namespace: p.Namespace, Name: p.Name}
-		if kind, name, ok := strings.Cut(p.Owner, "/"); ok {
-			ref.Kind, ref.Name = kind, name
-		}
-		i := byRef[ref]
-		if i == nil {
-			i = &Item{Ref: ref, Role: p.Role, State: Moved, Message: "on " + to}
-			byRef[ref] = i
-		}
-		i.Pods++
-		if p.Revision == to {
-			i.MovedPods++
-		} else {
-			i.State, i.Remaining = Unsupported, true
-			i.Message = fmt.Sprintf("Meshlift does not drive the kind %s: restart it yourself, or let it finish", ref.Kind)
-		}
-	}
-	out := make([]Item, 0, len(byRef))
-	for _, i := range byRef {
-		out = append(out, *i)
-	}
-	return out
 }
 
 // Warnings says what is known beforehand about replacing the pods of the workload.

@@ -241,8 +241,8 @@ func TestDecommissionIsRefusedForEachSingleUserByEachSourceAlone(t *testing.T) {
 		"a replica that does not answer": {func(in *Input) {
 			in.Snapshot.Connections = Connections{Problem: "istiod-1-30-a does not answer"}
 		}, v1alpha1.BlockerConnection, v1alpha1.CategoryUnknown},
-		"a pod template of a CronJob": {func(in *Input) {
-			in.Snapshot.Inventory.TemplateReferences = []mesh.TemplateReference{{Ref: mesh.Ref{Kind: "CronJob", Namespace: "shop", Name: "nightly"}, Revision: oldRev}}
+		"a pod template of a Job": {func(in *Input) {
+			in.Snapshot.Inventory.TemplateReferences = []mesh.TemplateReference{{Ref: mesh.Ref{Kind: "Job", Namespace: "shop", Name: "nightly"}, Revision: oldRev}}
 		}, v1alpha1.BlockerReference, v1alpha1.CategoryReference},
 	} {
 		t.Run(name, func(t *testing.T) {

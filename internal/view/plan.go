@@ -21,6 +21,16 @@ type DataPlane struct {
 	MovedPods int32  `json:"movedPods"`
 	// Warnings that are known beforehand.
 	Warnings []string `json:"warnings,omitempty"`
+	// OnRequest is true when only a rollout that names it by kind and name touches it.
+	OnRequest bool `json:"onRequest,omitempty"`
+}
+
+// Requested is the data plane once a user has named it.
+func (d DataPlane) Requested() DataPlane {
+	if d.State == string(rollout.Unsupported) {
+		d.State, d.Message, d.Warnings = string(rollout.Pending), "", append(slices.Clone(d.Warnings), d.Message)
+	}
+	return d
 }
 
 // String is "namespace/kind/name".
@@ -74,7 +84,7 @@ func Groups(items []rollout.Item) []Group {
 func planeOf(i rollout.Item) DataPlane {
 	return DataPlane{
 		Namespace: i.Ref.Namespace, Kind: i.Ref.Kind, Name: i.Ref.Name, Role: string(i.Role), State: string(i.State),
-		Message: i.Message, Pods: i.Pods, MovedPods: i.MovedPods, Warnings: i.Warnings,
+		Message: i.Message, Pods: i.Pods, MovedPods: i.MovedPods, Warnings: i.Warnings, OnRequest: i.OnRequest,
 	}
 }
 

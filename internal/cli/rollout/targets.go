@@ -28,6 +28,12 @@ func kinds(word string) (string, bool) {
 		return mesh.KindStatefulSet, true
 	case "daemonset", "daemonsets", "ds":
 		return mesh.KindDaemonSet, true
+	case "cronjob", "cronjobs", "cj":
+		return mesh.KindCronJob, true
+	case "replicaset", "replicasets", "rs":
+		return mesh.KindReplicaSet, true
+	case "pod", "pods", "po":
+		return mesh.KindPod, true
 	case "gateway", "gateways", "gtw":
 		return mesh.KindGateway, true
 	}
@@ -52,7 +58,7 @@ func parseTargets(args, namespaces []string) ([]target, error) {
 		case 3:
 			kind, ok := kinds(parts[1])
 			if !ok {
-				return nil, exit.Usagef("%q: Meshlift does not move the kind %q: name a Deployment, StatefulSet, DaemonSet or Gateway", a, parts[1])
+				return nil, exit.Usagef("%q: Meshlift does not move the kind %q: name a Deployment, StatefulSet, DaemonSet, CronJob, ReplicaSet, Pod or Gateway", a, parts[1])
 			}
 			t.kind, t.name = kind, parts[2]
 		}
@@ -80,9 +86,13 @@ func pick(groups []view.Group, targets []target, exists func(namespace string) b
 	for _, g := range groups {
 		kept := view.Group{Namespace: g.Namespace}
 		for _, d := range g.DataPlanes {
-			if slices.ContainsFunc(targets, func(t target) bool { return t.matches(d) }) {
-				kept.DataPlanes = append(kept.DataPlanes, d)
+			if !slices.ContainsFunc(targets, func(t target) bool { return t.matches(d) }) {
+				continue
 			}
+			if d.OnRequest && slices.ContainsFunc(targets, func(t target) bool { return t.kind != "" && t.matches(d) }) {
+				d = d.Requested()
+			}
+			kept.DataPlanes = append(kept.DataPlanes, d)
 		}
 		if len(kept.DataPlanes) > 0 {
 			out = append(out, kept)

@@ -27,7 +27,7 @@ func TestTargetsAreReadAsPeopleWriteThem(t *testing.T) {
 			t.Errorf("%q: got %v (%v), want %v", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"", "/", "a//b", "/a", "a/b/c/d", "a/pod/b"} {
+	for _, in := range []string{"", "/", "a//b", "/a", "a/b/c/d", "a/job/b"} {
 		if got, err := parseTargets([]string{in}, nil); err == nil {
 			t.Errorf("%q is taken for %v", in, got)
 		}

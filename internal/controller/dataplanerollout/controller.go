@@ -38,7 +38,8 @@ type Observer interface {
 	PodEvents(ctx context.Context, namespace string, pods []string) ([]v1alpha1.PodEvent, error)
 }
 
-// Mover moves one workload. It returns a [*restart.Refusal] when the move cannot be made as things are.
+// Mover moves one workload. It returns a [*restart.Refusal] when the move cannot be made as things are, and a
+// [*restart.Blocked] when a pod may not be evicted yet.
 type Mover interface {
 	Do(ctx context.Context, a rollout.Action) error
 }
@@ -118,7 +119,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if len(out.Actions) > 0 {
 		r.launch(ctx, req, m, out.Actions)
 	}
-	told, err := r.report(ctx, ro, in, out, now.err)
+	told, err := r.report(ctx, ro, in, out, now)
 	switch {
 	case apierrors.IsConflict(err):
 		return reconcile.Result{RequeueAfter: 50 * time.Millisecond}, nil // the cache was behind: look again

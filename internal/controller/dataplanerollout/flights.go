@@ -24,6 +24,8 @@ const (
 	patience = 5 * time.Second
 	// firstRetry and lastRetry are how long a failed request waits for its next try; it doubles with each.
 	firstRetry, lastRetry = 250 * time.Millisecond, 30 * time.Second
+	// evictAgain is when a refused eviction is asked for again; nothing tells when a PodDisruptionBudget allows it.
+	evictAgain = 2 * time.Second
 )
 
 // flight is one action on its way: from the decision until the caches show it. Nothing of it must survive a crash: what was
@@ -34,6 +36,8 @@ type flight struct {
 	landed time.Time
 	// refused is the answer of the API server to a move that cannot be made as things are.
 	refused *v1alpha1.WorkloadFailure
+	// blocked says why a pod may not be evicted yet; it is asked for again after a while.
+	blocked string
 	// err is tried again after a while; tries counts.
 	err   error
 	tries int
@@ -51,6 +55,8 @@ type standing struct {
 	underWay []rollout.Action
 	// refused moves that the status does not hold yet.
 	refused []v1alpha1.WorkloadFailure
+	// waiting says what the next eviction of a workload waits for.
+	waiting map[mesh.Ref]string
 	// err is everything that is tried again.
 	err error
 }
@@ -59,15 +65,23 @@ type standing struct {
 func (f *flights) stand(inv *mesh.Inventory, known []v1alpha1.WorkloadFailure, now time.Time) standing {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var s standing
+	s := standing{waiting: map[mesh.Ref]string{}}
 	for ref, x := range f.all {
 		switch {
 		case x.landed.IsZero():
 			s.underWay = append(s.underWay, x.action)
+			if x.blocked != "" {
+				s.waiting[ref] = x.blocked
+			}
 		case x.refused != nil && recorded(known, *x.refused), rollout.Seen(inv, x.action): // the latter although its answer may be lost
 			delete(f.all, ref)
 		case x.refused != nil:
 			s.refused = append(s.refused, *x.refused)
+		case x.blocked != "":
+			s.waiting[ref] = x.blocked
+			if now.Sub(x.landed) < evictAgain {
+				s.underWay = append(s.underWay, x.action)
+			}
 		case x.err != nil:
 			s.err = errors.Join(s.err, x.err)
 			if now.Sub(x.landed) < backoff(x.tries) {
@@ -82,13 +96,13 @@ func (f *flights) stand(inv *mesh.Inventory, known []v1alpha1.WorkloadFailure, n
 	return s
 }
 
-// settle forgets failed requests that the decision does not try again.
+// settle forgets failed requests and evictions that the decision does not try again.
 func (f *flights) settle(decided []rollout.Action, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for ref, x := range f.all {
-		if x.err != nil && now.Sub(x.landed) >= backoff(x.tries) &&
-			!slices.ContainsFunc(decided, func(a rollout.Action) bool { return a.Ref == ref }) {
+		over := x.err != nil && now.Sub(x.landed) >= backoff(x.tries) || x.blocked != "" && now.Sub(x.landed) >= evictAgain
+		if over && !slices.ContainsFunc(decided, func(a rollout.Action) bool { return a.Ref == ref }) {
 			delete(f.all, ref)
 		}
 	}
@@ -131,6 +145,9 @@ func (f *flights) launch(ctx context.Context, actions []rollout.Action, do func(
 			continue // one action at a time for each workload
 		}
 		x := &flight{action: a}
+		if before != nil {
+			x.blocked = before.blocked // what is asked for again waits for the same until it is answered
+		}
 		if before != nil && before.err != nil {
 			x.tries = before.tries + 1
 		}
@@ -147,9 +164,14 @@ func (f *flights) launch(ctx context.Context, actions []rollout.Action, do func(
 func (f *flights) land(x *flight, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	x.landed = time.Now()
-	var refusal *restart.Refusal
+	x.landed, x.blocked = time.Now(), ""
+	var (
+		refusal *restart.Refusal
+		blocked *restart.Blocked
+	)
 	switch {
+	case errors.As(err, &blocked):
+		x.blocked = blocked.Message
 	case errors.As(err, &refusal):
 		x.refused = &v1alpha1.WorkloadFailure{
 			WorkloadReference: rollout.Reference(x.action.Ref), Attempt: max(1, x.action.Record.Attempt), Reason: refusal.Reason, Message: refusal.Message,

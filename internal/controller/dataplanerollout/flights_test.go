@@ -114,3 +114,19 @@ func TestNoMoreWritesThanWriters(t *testing.T) {
 		t.Errorf("%d writes at once", len(f.all))
 	}
 }
+
+func TestAnEvictionThatIsBlockedIsToldAndAskedForAgainLater(t *testing.T) {
+	f, a := &flights{}, rollout.Action{Ref: mesh.Ref{Kind: mesh.KindStatefulSet, Namespace: "a", Name: "x"}, Evict: []rollout.Eviction{{Pod: "x-0", UID: "1"}}}
+	inv := &mesh.Inventory{Workloads: []mesh.Workload{{Ref: a.Ref, Pods: []mesh.Pod{{Name: "x-0", UID: "1"}}}}}
+	fly(f, &restart.Blocked{Message: "the budget"}, a)
+	if s := f.stand(inv, nil, time.Now()); s.waiting[a.Ref] != "the budget" || len(s.underWay) != 1 || s.err != nil {
+		t.Errorf("not told, or asked for at once: %+v", s)
+	}
+	if s := f.stand(inv, nil, time.Now().Add(evictAgain)); s.waiting[a.Ref] != "the budget" || len(s.underWay) != 0 {
+		t.Errorf("never asked for again: %+v", s)
+	}
+	inv.Workloads[0].Pods[0].UID = "2"
+	if s := f.stand(inv, nil, time.Now()); len(s.waiting) != 0 || len(f.all) != 0 {
+		t.Errorf("it waits although the pod is gone: %+v", s)
+	}
+}

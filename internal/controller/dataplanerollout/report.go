@@ -3,6 +3,8 @@ package dataplanerollout
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,22 +34,22 @@ const (
 
 // report writes the status, once, and only when it differs. told is false when only counts differ and were written a
 // moment ago.
-func (r *Reconciler) report(ctx context.Context, ro *v1alpha1.DataPlaneRollout, in rollout.Input, out rollout.Outcome, actErr error) (told bool, err error) {
+func (r *Reconciler) report(ctx context.Context, ro *v1alpha1.DataPlaneRollout, in rollout.Input, out rollout.Outcome, now standing) (told bool, err error) {
 	before := ro.DeepCopy()
 	st := &ro.Status
 	st.ObservedGeneration = ro.Generation
 	st.Failures = r.failures(ctx, in, out.Failures)
 	st.Counts, st.Progress = out.Counts, rollout.Summary(out.Counts)
 	st.Waves = out.Waves
-	st.Moving = out.Moving[:min(maxMoving, len(out.Moving))]
+	st.Moving = moving(out.Moving, now.waiting)
 	st.Warnings = out.Warnings[:min(maxWarnings, len(out.Warnings))]
-	now := metav1.NewTime(in.Now)
+	at := metav1.NewTime(in.Now)
 	if st.StartedAt == nil {
-		st.StartedAt = &now
+		st.StartedAt = &at
 	}
-	conditions(ro, in, out, actErr)
+	conditions(ro, in, out, now.err)
 	if Complete(ro) && st.CompletedAt == nil {
-		st.CompletedAt = &now
+		st.CompletedAt = &at
 		r.Recorder.Eventf(ro, nil, corev1.EventTypeNormal, v1alpha1.ConditionComplete, "Complete", "%s", st.Progress)
 	}
 	m := r.motion(ro.Name)
@@ -58,6 +60,23 @@ func (r *Reconciler) report(ctx context.Context, ro *v1alpha1.DataPlaneRollout, 
 		m.told = time.Now()
 	}
 	return true, r.write(ctx, before, ro)
+}
+
+// moving bounds the list and says what evictions wait for; a bare pod is in it only while it waits.
+func moving(list []v1alpha1.WorkloadProgress, waiting map[mesh.Ref]string) []v1alpha1.WorkloadProgress {
+	waiting = maps.Clone(waiting)
+	for n := range list {
+		p := &list[n]
+		ref := mesh.Ref{Kind: p.Kind, Namespace: p.Namespace, Name: p.Name}
+		if why := waiting[ref]; why != "" {
+			p.Message = status.Clip(p.Message+"; "+why, 1024)
+		}
+		delete(waiting, ref)
+	}
+	for _, ref := range slices.SortedFunc(maps.Keys(waiting), mesh.Ref.Compare) {
+		list = append(list, v1alpha1.WorkloadProgress{WorkloadReference: rollout.Reference(ref), Attempt: 1, Message: status.Clip(waiting[ref], 1024)})
+	}
+	return list[:min(maxMoving, len(list))]
 }
 
 // onlyCounts tells whether two statuses differ, and only in what changes with every workload.
