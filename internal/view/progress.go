@@ -52,7 +52,13 @@ func decided(r *v1alpha1.DataPlaneRollout, f v1alpha1.WorkloadFailure) bool {
 // answer is on its way. The second result is false while the status does not belong to the present spec.
 func Waits(r *v1alpha1.DataPlaneRollout) bool {
 	return r.Status.ObservedGeneration >= r.Generation && meta.IsStatusConditionFalse(r.Status.Conditions, v1alpha1.ConditionHealthy) &&
-		!Complete(r) && r.Status.Counts.Moving == 0 && len(Undecided(r)) > 0
+		!Complete(r) && r.Status.Counts.Moving == 0 && len(Undecided(r)) > 0 && !goesOn(r)
+}
+
+// goesOn tells whether the failure policy lets further moves start in spite of the failures.
+func goesOn(r *v1alpha1.DataPlaneRollout) bool {
+	c := r.Status.Counts
+	return r.Spec.FailurePolicy.GoesOn() && (r.Spec.MaxFailures == nil || c.Failed <= *r.Spec.MaxFailures) && c.Pending > 0
 }
 
 // Name of a workload as people write it: "namespace/kind/name".
