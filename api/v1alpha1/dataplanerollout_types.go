@@ -229,7 +229,8 @@ type WorkloadFailure struct {
 	WorkloadReference `json:",inline"`
 	// Attempt that failed, from 1.
 	Attempt int32 `json:"attempt"`
-	// Reason: RehearsalRefused, ApplyRefused, MovedBack, Paused, HeldBack, NotReadyInTime or ProgressDeadlineExceeded.
+	// Reason: RehearsalRefused, ApplyRefused, PinnedByManifest, Reverted, MovedBack, Paused, HeldBack, NotReadyInTime or
+	// ProgressDeadlineExceeded.
 	Reason string `json:"reason"`
 	// Message in one sentence, with the API server's own words where there are some.
 	Message string `json:"message"`
@@ -246,6 +247,11 @@ const (
 	FailureRehearsal = "RehearsalRefused"
 	// FailureApply: the API server refused the change of the workload. Nothing was touched.
 	FailureApply = "ApplyRefused"
+	// FailurePinned: a manifest that somebody applies names the old revision in the pod template and would put it back.
+	// Nothing was touched.
+	FailurePinned = "PinnedByManifest"
+	// FailureReverted: somebody wrote the workload again without the move. Meshlift does not fight over it.
+	FailureReverted = "Reverted"
 	// FailureMovedBack: the move failed and the workload was moved back by the failure policy.
 	FailureMovedBack = "MovedBack"
 	// FailurePaused: the workload is paused by its owner. Nothing was touched.
@@ -256,7 +262,7 @@ const (
 
 // Refused tells whether the move was refused before anything was touched, so that only this record remembers it.
 func (f WorkloadFailure) Refused() bool {
-	return f.Reason == FailureRehearsal || f.Reason == FailureApply
+	return f.Reason == FailureRehearsal || f.Reason == FailureApply || f.Reason == FailurePinned
 }
 
 // RolloutCounts counts the targets of a rollout.

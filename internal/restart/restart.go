@@ -38,11 +38,12 @@ type Driver interface {
 	End(ctx context.Context, o client.Object) error
 }
 
-// Refusal says that the API server does not want the move as it is. Nothing was touched.
+// Refusal says that the move cannot be made as things are. Nothing was touched.
 type Refusal struct {
-	// Reason is [v1alpha1.FailureRehearsal], [v1alpha1.FailureApply] or [v1alpha1.FailureHeldBack].
+	// Reason is [v1alpha1.FailureRehearsal], [v1alpha1.FailureApply], [v1alpha1.FailurePinned] or
+	// [v1alpha1.FailureHeldBack].
 	Reason string
-	// Message is one sentence with the API server's own words.
+	// Message is one sentence, with the API server's own words where there are some.
 	Message string
 }
 
@@ -66,7 +67,7 @@ func (m *Mover) Do(ctx context.Context, a rollout.Action) error {
 	if a.Restore {
 		return d.End(ctx, o)
 	}
-	if err := m.rehearse(ctx, d.Next(o, a), a); err != nil {
+	if err := m.refused(ctx, d, o, a); err != nil {
 		return err
 	}
 	return d.Begin(ctx, o, a)
@@ -81,6 +82,16 @@ func (m *Mover) Rehearse(ctx context.Context, a rollout.Action) error {
 	o, err := d.Read(ctx, a.Ref)
 	if err != nil {
 		return err
+	}
+	return m.refused(ctx, d, o, a)
+}
+
+// refused finds out before anything is touched whether the move can be made.
+func (m *Mover) refused(ctx context.Context, d Driver, o client.Object, a rollout.Action) error {
+	if t, ok := d.(templated); ok {
+		if err := t.pinned(o, a); err != nil {
+			return err
+		}
 	}
 	return m.rehearse(ctx, d.Next(o, a), a)
 }

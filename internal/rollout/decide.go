@@ -16,6 +16,8 @@ type Input struct {
 	Spec v1alpha1.DataPlaneRolloutSpec
 	// Failures remembered from the last status: refusals that left no trace in the cluster.
 	Failures []v1alpha1.WorkloadFailure
+	// Begun are the moves that were begun and not done when the rollout was looked at last.
+	Begun []v1alpha1.WorkloadProgress
 	// Waves of the last status: when each was complete.
 	Waves     []v1alpha1.WaveStatus
 	From, To  string

@@ -92,6 +92,9 @@ func (d *decider) failed(w mesh.Workload, item Item) *v1alpha1.WorkloadFailure {
 		f.Reason, f.Message = v1alpha1.FailureMovedBack, d.whyBack(item.Ref)
 		return f
 	}
+	if f := d.reverted(w, item); f != nil {
+		return f
+	}
 	for n := range d.Failures {
 		if known := d.Failures[n]; known.WorkloadReference == Reference(item.Ref) && known.Refused() && known.Attempt > d.attempt(w) {
 			return &known

@@ -68,6 +68,8 @@ type Reconciler struct {
 // motion is what is known of a rollout besides the cluster; it may be lost at any moment.
 type motion struct {
 	flights
+	// begun are the moves that the last pass found begun and not done; the status tells them later.
+	begun []v1alpha1.WorkloadProgress
 	// told is when the status was written last.
 	told time.Time
 }
@@ -112,8 +114,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	looked := time.Now()
 	now := m.stand(in.Inventory, ro.Status.Failures, looked)
 	in.Failures = slices.Concat(now.refused, in.Failures)
+	in.Begun = slices.Concat(m.begun, ro.Status.Moving)
 	in.Inventory = rollout.Expect(in.Inventory, now.underWay)
 	out := rollout.Decide(in)
+	m.begun = out.Moving
 	out.Complete = out.Complete && len(now.underWay) == 0
 	m.settle(out.Actions, looked)
 	if len(out.Actions) > 0 {
