@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -30,8 +31,14 @@ type writer struct {
 	failed atomic.Pointer[error]
 }
 
-// every runs write every half second until the test ends.
-func every(t *testing.T, write func(context.Context) error) *writer {
+// gitopsInterval and operatorInterval are how long writers wait: one comes by, the other watches and answers at once.
+const (
+	gitopsInterval   = 500 * time.Millisecond
+	operatorInterval = 20 * time.Millisecond
+)
+
+// every runs write again and again until the test ends.
+func every(t *testing.T, interval time.Duration, write func(context.Context) error) *writer {
 	w := &writer{}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
@@ -45,19 +52,19 @@ func every(t *testing.T, write func(context.Context) error) *writer {
 			w.rounds.Add(1)
 			select {
 			case <-ctx.Done():
-			case <-time.After(500 * time.Millisecond):
+			case <-time.After(interval):
 			}
 		}
 	}()
 	return w
 }
 
-// again waits until the writer has written everything several times more.
-func (w *writer) again(t *testing.T) {
+// again waits until the writer has written everything so many times more.
+func (w *writer) again(t *testing.T, rounds int64) {
 	t.Helper()
 	before := w.rounds.Load()
 	labtest.Eventually(t, time.Minute, "the writer goes on", func(context.Context) string {
-		if now := w.rounds.Load(); now < before+4 {
+		if now := w.rounds.Load(); now < before+rounds {
 			return fmt.Sprintf("%d rounds since", now-before)
 		}
 		return ""
@@ -199,8 +206,8 @@ func TestMovesHoldAgainstWritersWhoComeBack(t *testing.T) {
 	namespace(t, c.Lab, "shop", map[string]string{"istio.io/rev": oldRev})
 	namespace(t, c.Lab, "ops", map[string]string{"istio.io/rev": oldRev})
 	namespace(t, c.Lab, "edge", nil)
-	client3 := every(t, c.apply(manifestOf(t, typed(deployment("shop", "csa", 2)), statefulSet("shop", "csa-set", 2))))
-	server := every(t, c.apply(manifestOf(t, typed(deployment("shop", "ssa", 2)), statefulSet("shop", "ssa-set", 2)), "--server-side", "--force-conflicts", "--field-manager=gitops"))
+	client3 := every(t, gitopsInterval, c.apply(manifestOf(t, typed(deployment("shop", "csa", 2)), statefulSet("shop", "csa-set", 2))))
+	server := every(t, gitopsInterval, c.apply(manifestOf(t, typed(deployment("shop", "ssa", 2)), statefulSet("shop", "ssa-set", 2)), "--server-side", "--force-conflicts", "--field-manager=gitops"))
 	apps := []string{"csa", "csa-set", "ssa", "ssa-set"}
 	for _, name := range apps {
 		c.allOn(t, "shop", name, oldRev, 2)
@@ -220,8 +227,8 @@ func TestMovesHoldAgainstWritersWhoComeBack(t *testing.T) {
 				c.allOn(t, "shop", name, to, 2)
 				pods[name] = c.uids(t, "shop", name)
 			}
-			client3.again(t)
-			server.again(t)
+			client3.again(t, 4)
+			server.again(t, 4)
 			for _, name := range apps {
 				if now := c.uids(t, "shop", name); !maps.Equal(now, pods[name]) {
 					t.Errorf("%s on %s: its pods were replaced once more", name, to)
@@ -247,20 +254,20 @@ func TestMovesHoldAgainstWritersWhoComeBack(t *testing.T) {
 func (c *cluster) manifestPins(t *testing.T) {
 	for name, flags := range map[string][]string{"csa": nil, "ssa": {"--server-side", "--force-conflicts", "--field-manager=gitops"}} {
 		m := manifestOf(t, pinnedGateway("edge", name, oldRev))
-		w := every(t, c.apply(m, flags...))
+		w := every(t, gitopsInterval, c.apply(m, flags...))
 		c.allOn(t, "edge", name, oldRev, 2)
 		r := c.CLI(t, "rollout", "edge/Deployment/"+name, "--no-prompt")
 		if said := r.Stdout + r.Stderr; r.Code != 4 || !strings.Contains(said, "names istio.io/rev=1-30") || !strings.Contains(said, "change it there to 1-31") {
 			t.Fatalf("exit code %d\n%s", r.Code, said)
 		}
-		w.again(t)
+		w.again(t, 4)
 		if n := c.replicaSets(t, "edge", name); n != 1 {
 			t.Errorf("%s: the pod template was touched", name)
 		}
 		m.set(t, pinnedGateway("edge", name, newRev))
 		c.allOn(t, "edge", name, newRev, 2)
 		c.complete(t)
-		w.again(t)
+		w.again(t, 4)
 		if n := c.replicaSets(t, "edge", name); n != 2 {
 			t.Errorf("%s has had %d pod templates, want 2", name, n)
 		}
@@ -275,22 +282,22 @@ func (c *cluster) operatorReverts(t *testing.T, name string, thorough bool) {
 	})
 	c.create(t, d)
 	c.allOn(t, "ops", name, oldRev, 2)
-	w := every(t, c.operator(deployment("ops", name, 2), thorough))
+	w := every(t, operatorInterval, c.operator(deployment("ops", name, 2), thorough))
 	r := c.CLI(t, "rollout", "ops/Deployment/"+name, "--no-prompt")
 	if said := r.Stdout + r.Stderr; r.Code != 4 || !strings.Contains(said, "by its owner ConfigMap/"+name) {
 		t.Fatalf("exit code %d\n%s", r.Code, said)
 	}
 	c.allOn(t, "ops", name, oldRev, 2)
-	w.again(t)
+	w.again(t, 100)
 	labtest.Eventually(t, time.Minute, "Deployment "+name, func(ctx context.Context) string {
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(d), d); err != nil {
 			return err.Error()
 		}
 		return ""
 	})
-	// One for its creation, one for the move, one for the revert.
-	if got := d.Annotations["deployment.kubernetes.io/revision"]; got != "3" {
-		t.Errorf("%s has had %s pod templates one after the other, want 3", name, got)
+	// One for its creation, one for the move, one for the revert; fewer when the Deployment controller did not see the move.
+	if got, err := strconv.Atoi(d.Annotations["deployment.kubernetes.io/revision"]); err != nil || got > 3 {
+		t.Errorf("%s has had %d pod templates one after the other, want at most 3", name, got)
 	}
 	c.ok(t, "rollout", "skip", "ops/Deployment/"+name)
 	c.complete(t)
