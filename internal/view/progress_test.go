@@ -112,6 +112,16 @@ func TestARolloutWaitsOnlyWhenNothingElseWillHappen(t *testing.T) {
 			r.Status.Failures[0].Attempt = 2
 		}), true},
 		{"the status is older than the spec", change(func(r *v1alpha1.DataPlaneRollout) { r.Generation = 2 }), false},
+		{"the policy goes on with what is pending", change(func(r *v1alpha1.DataPlaneRollout) {
+			r.Spec.FailurePolicy, r.Status.Counts.Pending = v1alpha1.FailureContinue, 1
+		}), false},
+		{"the policy goes on and nothing is pending", change(func(r *v1alpha1.DataPlaneRollout) {
+			r.Spec.FailurePolicy, r.Status.Counts.Pending = v1alpha1.FailureContinue, 0
+		}), true},
+		{"the policy goes on, but more have failed than may", change(func(r *v1alpha1.DataPlaneRollout) {
+			r.Spec.FailurePolicy, r.Status.Counts.Pending = v1alpha1.FailureContinue, 1
+			r.Spec.MaxFailures = new(r.Status.Counts.Failed - 1)
+		}), true},
 		{"it is complete", change(func(r *v1alpha1.DataPlaneRollout) { r.Status.Conditions[0].Status = metav1.ConditionTrue }), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

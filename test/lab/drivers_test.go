@@ -144,6 +144,7 @@ func TestEveryDriverKeepsTheContract(t *testing.T) {
 	t.Run("a bare pod is evicted only when it is named", func(t *testing.T) { c.barePod(t) })
 	t.Run("a Deployment that is scaled while it moves is moved whole", func(t *testing.T) { c.scaledWhileMoving(t) })
 	t.Run("pods that nobody injected are left alone", func(t *testing.T) { c.leftAlone(t) })
+	t.Run("gRPC clients and servers move under traffic", func(t *testing.T) { c.ok(t, "rollout", "grpc", "--no-prompt") })
 	if n := c.Traffic(t); n.Failed != 0 || n.Calls == 0 {
 		t.Errorf("%d of %d calls failed", n.Failed, n.Calls)
 	}
