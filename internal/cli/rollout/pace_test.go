@@ -162,8 +162,16 @@ func TestAFileThatIsNoRolloutIsRefused(t *testing.T) {
 
 func TestWrongFlagsOfThePaceAreUsageErrors(t *testing.T) {
 	for _, args := range [][]string{
-		{"--max-pods", "0"}, {"--max-pods", "101%"}, {"--max-pods", "0%"}, {"--max-pods", "many"}, {"--gateways", "never"}, {"--parallelism-per-namespace", "-1"},
-		{"--max-failures", "-2"}, {"-f", "nowhere.yaml"}, {"-f", "-"}, {"--attach", "x", "--dry-run"},
+		{"--max-pods", "0"},
+		{"--max-pods", "101%"},
+		{"--max-pods", "0%"},
+		{"--max-pods", "many"},
+		{"--gateways", "never"},
+		{"--parallelism-per-namespace", "-1"},
+		{"--max-failures", "-2"},
+		{"-f", "nowhere.yaml"},
+		{"-f", "-"},
+		{"--attach", "x", "--dry-run"},
 	} {
 		w := ready()
 		if code := w.Run(t, NewCommand(w.Env), args...); code != exit.Usage {
