@@ -141,13 +141,18 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// fault runs "lab fault"; it returns when the fault is over.
+// fault runs "lab fault"; it returns when the fault is over. That a pod has gone meanwhile is an error; that the lab cannot
+// do the fault is a problem of the test.
 func (w *world) fault(ctx context.Context, args ...string) error {
 	args = append(append([]string{"fault"}, args...), "--name", w.Name)
-	if out, err := exec.CommandContext(ctx, filepath.Join(w.Root, ".lab", "bin", "lab"), args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("lab %s: %w: %s", strings.Join(args, " "), err, out)
+	out, err := exec.CommandContext(ctx, filepath.Join(w.Root, ".lab", "bin", "lab"), args...).CombinedOutput()
+	if err == nil || ctx.Err() != nil {
+		return ctx.Err()
 	}
-	return nil
+	if text := string(out); strings.Contains(text, "unknown command") || strings.Contains(text, "no fault") || strings.Contains(text, "not running") {
+		w.problem("lab %s: %s", strings.Join(args, " "), text)
+	}
+	return fmt.Errorf("lab %s: %w: %s", strings.Join(args, " "), err, out)
 }
 
 // istiod does something to every pod of the old or the new istiod; there may be none.
