@@ -19,8 +19,8 @@ import (
 	"meshlift.dev/meshlift/test/lab/schedule"
 )
 
-// patience is how long each part of a cycle may take, faults included.
-const patience = 2 * time.Minute
+// patience is how long each part of a cycle may take, faults included; it takes seconds, but several labs may share a machine.
+const patience = 4 * time.Minute
 
 // cycle is one upgrade, or one that is taken back, under the faults of a schedule; the person in front of it does what
 // conditions say.
@@ -300,7 +300,7 @@ func (c *cycle) takeBack(t *testing.T) {
 func (c *cycle) ends(t *testing.T, moves int64) {
 	t.Helper()
 	revision := revisionOf(c.minor)
-	labtest.Eventually(t, time.Minute, "a deleted namespace goes", func(ctx context.Context) string {
+	labtest.Eventually(t, patience, "a deleted namespace goes", func(ctx context.Context) string {
 		ns := &corev1.Namespace{}
 		if err := c.Client.Get(ctx, client.ObjectKey{Name: annex}, ns); client.IgnoreNotFound(err) != nil || ns.DeletionTimestamp != nil {
 			return fmt.Sprintf("it is there, %v", err)
@@ -313,7 +313,7 @@ func (c *cycle) ends(t *testing.T, moves int64) {
 		if gone {
 			continue
 		}
-		labtest.Eventually(t, time.Minute, refOf(o).String()+" is on "+revision, func(ctx context.Context) string { return c.incomplete(ctx, o, revision) })
+		labtest.Eventually(t, patience, refOf(o).String()+" is on "+revision, func(ctx context.Context) string { return c.incomplete(ctx, o, revision) })
 		now, err := c.restarts(t.Context(), o)
 		if err != nil {
 			t.Error(err)

@@ -19,6 +19,7 @@ var (
 	faultSeeds    = flag.Int("faults.seeds", 6, "how many random schedules TestUpgradesUnderRandomFaultsEndAsWithoutThem runs")
 	faultFirst    = flag.Int("faults.first", 1, "the first seed")
 	faultLabs     = flag.Int("faults.labs", 1, "in how many labs at the same time")
+	faultWithin   = flag.Duration("faults.within", 2*time.Minute, "no further seed begins after so long, so that a slow machine runs fewer; 0 for no limit")
 	faultSchedule = flag.String("faults.schedule", "", "this schedule instead of random ones")
 	faultShrink   = flag.Int("faults.shrink", 0, "how many runs may be spent on shrinking a schedule that fails")
 )
@@ -64,6 +65,11 @@ func underFaults(t *testing.T, lab string, seeds []int) {
 		return
 	}
 	for n, seed := range seeds {
+		if *faultWithin > 0 && time.Since(began) > *faultWithin {
+			t.Logf("%d of %d seeds are left out after %s", len(seeds)-n, len(seeds), time.Since(began).Round(time.Second))
+			seeds = seeds[:n]
+			break
+		}
 		if w == nil {
 			w = newWorld(t, lab, len(seeds)-n)
 		}
