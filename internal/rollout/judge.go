@@ -51,6 +51,7 @@ func (d *decider) judge(w mesh.Workload, item Item) *Action {
 	}
 	if decision != nil && decision.Action == v1alpha1.Skip {
 		d.out.Counts.Skipped++
+		d.restore(w) // left as it is, but for what the move changed for its own time
 		return nil
 	}
 	wanted := int32(1)

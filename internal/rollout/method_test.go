@@ -142,6 +142,19 @@ func TestAPartitionIsGivenBackWhenTheMoveIsOver(t *testing.T) {
 	}
 }
 
+func TestASkippedWorkloadGetsItsStrategyBack(t *testing.T) {
+	sim := newSim(1, 0)
+	w := sim.asKind(0, mesh.KindStatefulSet, "RollingUpdate")
+	labelled(w)
+	w.Annotations[v1alpha1.StrategyAnnotation] = `{"rollingUpdate":{"partition":1}}`
+	out := sim.decide(spec(func(s *v1alpha1.DataPlaneRolloutSpec) {
+		s.Decisions = []v1alpha1.WorkloadDecision{{WorkloadReference: Reference(w.Ref), Action: v1alpha1.Skip}}
+	}), nil)
+	if len(out.Actions) != 1 || !out.Actions[0].Restore {
+		t.Errorf("%+v", out.Actions)
+	}
+}
+
 func TestBarePodsAndReplicaSetsAreTouchedOnlyWhenTheyAreNamed(t *testing.T) {
 	sim := newSim(1, 0)
 	w := sim.asKind(0, mesh.KindReplicaSet, "")
