@@ -21,6 +21,7 @@ import (
 	"meshlift.dev/meshlift/internal/cli/status"
 	"meshlift.dev/meshlift/internal/cli/upgrade"
 	"meshlift.dev/meshlift/internal/cli/versioninfo"
+	"meshlift.dev/meshlift/internal/view"
 )
 
 const long = `Meshlift moves the Istio of a cluster from one version to the next by canary: the new istiod is installed beside the old one,
@@ -138,7 +139,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, errOut io.Writ
 		err = exit.Usagef("%w", err)
 	}
 	if message := exit.Message(err); message != "" {
-		_, _ = fmt.Fprintln(errOut, message)
+		_, _ = fmt.Fprintln(errOut, view.Theme{}.Clean(message))
 	}
 	return exit.Code(err)
 }

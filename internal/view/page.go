@@ -53,10 +53,11 @@ type page struct {
 
 func newPage(o Options) *page { return &page{Options: o} }
 
-func (p *page) String() string { return p.b.String() }
+func (p *page) String() string { return p.Theme.Clean(p.b.String()) }
 
 // line writes one line, wrapped with a hanging indent that is as wide as the prefix.
 func (p *page) line(prefix, text string) {
+	prefix, text = p.Theme.Clean(prefix), p.Theme.Clean(text)
 	indent := strings.Repeat(" ", ansi.StringWidth(prefix))
 	for n, l := range p.wrap(text, ansi.StringWidth(prefix)) {
 		if n > 0 {
@@ -110,6 +111,10 @@ func (p *page) table(indent string, rows [][]string) {
 	var widths []int
 	for _, row := range rows {
 		for n, cell := range row {
+			if cell = p.Theme.Clean(cell); n < len(row)-1 {
+				cell = strings.ReplaceAll(cell, "\n", " ")
+			}
+			row[n] = cell
 			if n == len(widths) {
 				widths = append(widths, 0)
 			}
@@ -140,6 +145,7 @@ func Count[N ~int | ~int32 | ~int64](n N, noun string) string {
 
 // Clip shortens a line to the width of the terminal.
 func (o Options) Clip(line string) string {
+	line = o.Theme.Clean(line)
 	if o.Width == 0 {
 		return line
 	}

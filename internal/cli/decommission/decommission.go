@@ -113,7 +113,7 @@ func (o *options) say(format string, args ...any) {
 	if o.format != printer.Text {
 		w = o.env.ErrOut
 	}
-	_, _ = fmt.Fprintf(w, format+"\n", args...)
+	_, _ = fmt.Fprintln(w, o.env.Terminal.View().Theme.Clean(fmt.Sprintf(format, args...)))
 }
 
 func (o *options) print(u *v1alpha1.ClusterUpgrade) error {

@@ -51,7 +51,7 @@ func (o *options) text() io.Writer {
 }
 
 func (o *options) say(format string, args ...any) {
-	_, _ = fmt.Fprintf(o.text(), format+"\n", args...) // A closed terminal does not stop the rollout.
+	_, _ = fmt.Fprintln(o.text(), o.env.Terminal.View().Theme.Clean(fmt.Sprintf(format, args...))) // A closed terminal does not stop the rollout.
 }
 
 func (o *options) run(ctx context.Context, args []string) error {

@@ -60,7 +60,7 @@ func (w *waiter) say(line string) {
 	}
 	w.said = line
 	if w.verbose {
-		_, _ = fmt.Fprintln(w.env.Out, w.env.Now().Format(time.TimeOnly)+"  "+line)
+		_, _ = fmt.Fprintln(w.env.Out, w.env.Now().Format(time.TimeOnly)+"  "+view.Theme{}.Clean(line))
 	}
 }
 
