@@ -54,6 +54,10 @@ chaos: build lab ## Run 200 whole upgrades under random faults (SEEDS, FIRST, LA
 	$(GO) test -count 1 -v -timeout 4h ./test/lab -run TestUpgradesUnderRandomFaults -args \
 		-faults.seeds $(or $(SEEDS),200) -faults.first $(or $(FIRST),1) -faults.labs $(or $(LABS),2) -faults.within 0 -faults.shrink 25
 
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (10s), or those that ONLY matches.
+	GO=$(GO) .ci/fuzz $(or $(FUZZTIME),10s) '$(or $(ONLY),.)'
+
 .PHONY: bench
 bench: build lab ## Measure Meshlift on the lab and write docs/benchmarks.md (10 minutes, a machine of its own); BENCH=small prints a small run.
 	$(GO) run ./test/bench $(if $(filter small,$(BENCH)),-namespaces 2 -parallelism 10 -many 0 -rest 15s,-out docs/benchmarks.md)

@@ -19,7 +19,7 @@ import (
 	"meshlift.dev/meshlift/internal/mesh"
 )
 
-func scheme(t *testing.T) *runtime.Scheme {
+func scheme(t testing.TB) *runtime.Scheme {
 	t.Helper()
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
@@ -33,7 +33,7 @@ func scheme(t *testing.T) *runtime.Scheme {
 var errDown = errors.New("the API server is down")
 
 // options has one revision 1-30 on Kubernetes 1.35, and the objects.
-func options(t *testing.T, objects ...client.Object) Options {
+func options(t testing.TB, objects ...client.Object) Options {
 	t.Helper()
 	inventory := &mesh.Inventory{
 		IstioNamespace: "istio-system", KubernetesVersion: "v1.35.1",
