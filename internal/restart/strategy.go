@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -64,7 +65,12 @@ func (t templated) End(ctx context.Context, o client.Object) error {
 	if err := json.Unmarshal([]byte(saved), &strategy); err != nil {
 		strategy = nil // somebody edited the annotation: nothing to restore from
 	}
-	return t.strategy(ctx, o, nil, field, strategy)
+	err := t.strategy(ctx, o, nil, field, strategy)
+	if strategy != nil && (apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)) {
+		// So did somebody here: what can never be restored would keep the rollout from its end.
+		return t.strategy(ctx, o, nil, field, nil)
+	}
+	return err
 }
 
 // strategy writes the annotation (a value for JSON, nil to remove it) and the strategy (nil to leave it) together.
