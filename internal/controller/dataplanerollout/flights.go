@@ -3,11 +3,15 @@ package dataplanerollout
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/mesh"
@@ -27,6 +31,13 @@ const (
 	// evictAgain is when a refused eviction is asked for again; nothing tells when a PodDisruptionBudget allows it.
 	evictAgain = 2 * time.Second
 )
+
+// panics is 0 unless Meshlift has a mistake; those of reconciliations are in controller_runtime_reconcile_panics_total.
+var panics = prometheus.NewCounter(prometheus.CounterOpts{
+	Name: "meshlift_move_panics_total", Help: "Moves of workloads that ended in a panic of the agent, which went on.",
+})
+
+func init() { metrics.Registry.MustRegister(panics) }
 
 // flight is one action on its way: from the decision until the caches show it. Nothing of it must survive a crash: what was
 // written is in the cluster, and what was not is decided again.
@@ -154,11 +165,27 @@ func (f *flights) launch(ctx context.Context, actions []rollout.Action, do func(
 		f.all[a.Ref] = x
 		flying++
 		go func() {
-			err := do(ctx, a)
+			err := attempt(ctx, a, do)
 			f.land(x, err)
 			landed(a, err)
 		}()
 	}
+}
+
+// attempt makes a panic an error of this one workload: a goroutine of its own is outside the recovery of controller-runtime,
+// and the agent would end, again and again, for something that somebody wrote into one object. It is seen like a panic of a
+// reconciliation: logged with its stack, counted, and told in the status.
+func attempt(ctx context.Context, a rollout.Action, do func(context.Context, rollout.Action) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			panics.Inc()
+			for _, handle := range utilruntime.PanicHandlers {
+				handle(ctx, p)
+			}
+			err = fmt.Errorf("%s is not moved because of a mistake in Meshlift, report it with the log of the agent: panic: %v", a.Ref, p)
+		}
+	}()
+	return do(ctx, a)
 }
 
 func (f *flights) land(x *flight, err error) {

@@ -3,9 +3,13 @@ package dataplanerollout
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/mesh"
@@ -128,5 +132,23 @@ func TestAnEvictionThatIsBlockedIsToldAndAskedForAgainLater(t *testing.T) {
 	inv.Workloads[0].Pods[0].UID = "2"
 	if s := f.stand(inv, nil, time.Now()); len(s.waiting) != 0 || len(f.all) != 0 {
 		t.Errorf("it waits although the pod is gone: %+v", s)
+	}
+}
+
+func TestAPanicOfOneMoveIsAnErrorOfThatWorkloadAndTheAgentGoesOn(t *testing.T) {
+	var seen []any
+	defer func(before []func(context.Context, any)) { utilruntime.PanicHandlers = before }(utilruntime.PanicHandlers)
+	utilruntime.PanicHandlers = []func(context.Context, any){func(_ context.Context, p any) { seen = append(seen, p) }}
+	counted := testutil.ToFloat64(panics)
+
+	f, a, done := &flights{}, action("x"), make(chan struct{})
+	f.launch(t.Context(), []rollout.Action{a}, func(context.Context, rollout.Action) error { panic("a mistake") }, func(rollout.Action, error) { close(done) })
+	<-done
+	s := f.stand(inventory(false, a), nil, time.Now())
+	if s.err == nil || !strings.Contains(s.err.Error(), "a/Deployment/x") || !strings.Contains(s.err.Error(), "a mistake") || len(s.underWay) != 1 {
+		t.Errorf("not told, or tried again at once: %+v", s)
+	}
+	if len(seen) != 1 || testutil.ToFloat64(panics) != counted+1 {
+		t.Errorf("logged %v, counted %v after %v", seen, testutil.ToFloat64(panics), counted)
 	}
 }
