@@ -78,11 +78,13 @@ format: tools ## Format the code as `make lint` wants it.
 .PHONY: generate
 generate: tools ## Generate deepcopy functions and CRDs from api/.
 	$(LAB)/controller-gen object paths=./api/...
-	$(LAB)/controller-gen crd paths=./api/... output:crd:dir=charts/meshlift-agent/crds
+	$(LAB)/controller-gen crd paths=./api/v1alpha1/... output:crd:dir=charts/meshlift-agent/crds
+	$(LAB)/controller-gen crd paths=./api/hub/... output:crd:dir=charts/meshlift/crds
+	cp charts/meshlift-agent/crds/meshlift.dev_catalogs.yaml charts/meshlift/crds/
 
 .PHONY: verify
 verify: generate ## Check that generated files and go.mod are up to date, and the import rules.
-	git diff --exit-code -- api charts/meshlift-agent/crds
+	git diff --exit-code -- api charts/meshlift-agent/crds charts/meshlift/crds
 	$(GO) mod tidy -diff
 	cd lab && $(GO) mod tidy -diff
 	$(GO) test ./internal -run .

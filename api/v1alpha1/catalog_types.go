@@ -66,6 +66,12 @@ type CatalogSpec struct {
 	// +kubebuilder:validation:MaxItems=2000
 	// +optional
 	Paths []Path `json:"paths,omitempty"`
+	// Components besides Istio and Kubernetes.
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=50
+	// +optional
+	Components []Component `json:"components,omitempty"`
 }
 
 // Catalog lists Istio releases and the supported upgrade paths. The object named "default" overrides the built-in one.

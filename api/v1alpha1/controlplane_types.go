@@ -20,6 +20,12 @@ type ControlPlaneSpec struct {
 	// +listMapKey=name
 	// +optional
 	Freezes []Freeze `json:"freezes,omitempty"`
+	// Sidecars is the configuration of the sidecars of the cluster. In a mesh with a hub, the hub writes it.
+	// +optional
+	Sidecars *SidecarConfiguration `json:"sidecars,omitempty"`
+	// Hub is what the hub says, for a cluster that is registered with one.
+	// +optional
+	Hub *HubLink `json:"hub,omitempty"`
 }
 
 // InstallMethod says who installed a revision.

@@ -1,0 +1,28 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// GroupVersion is the API group and version of this package.
+var GroupVersion = schema.GroupVersion{Group: "hub.meshlift.dev", Version: "v1alpha1"}
+
+// BreakGlassAnnotation on an object that the hub would refuse to change lets one change through. Its value is the reason, a
+// sentence. The hub records who did it, when, and why as an event and in the history; it has to be given again for each change.
+const BreakGlassAnnotation = "hub.meshlift.dev/break-glass"
+
+// FieldManager owns the fields that the hub applies to objects of members.
+const FieldManager = "meshlift-hub"
+
+// AddToScheme registers the kinds of this package.
+func AddToScheme(s *runtime.Scheme) error {
+	s.AddKnownTypes(GroupVersion,
+		&Mesh{}, &MeshList{},
+		&MemberCluster{}, &MemberClusterList{},
+		&MeshUpgrade{}, &MeshUpgradeList{},
+	)
+	metav1.AddToGroupVersion(s, GroupVersion)
+	return nil
+}
