@@ -94,3 +94,10 @@ type SidecarTraffic struct {
 	// +optional
 	ExcludeOutboundPorts []int32 `json:"excludeOutboundPorts,omitempty"`
 }
+
+// ConditionSidecarsConfigured of a [ControlPlane] is True when the configuration of sidecars has reached every istiod.
+const ConditionSidecarsConfigured = "SidecarsConfigured"
+
+// SidecarRecordAnnotation on the ControlPlane keeps, as JSON, what the Helm values of each istiod were before the configuration
+// of sidecars changed them.
+const SidecarRecordAnnotation = "meshlift.dev/sidecar-values"

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -32,6 +31,7 @@ import (
 	"meshlift.dev/meshlift/internal/controller/clusterupgrade"
 	controlplanecontroller "meshlift.dev/meshlift/internal/controller/controlplane"
 	"meshlift.dev/meshlift/internal/controller/dataplanerollout"
+	"meshlift.dev/meshlift/internal/controller/sidecars"
 	"meshlift.dev/meshlift/internal/handover"
 	"meshlift.dev/meshlift/internal/observe"
 	"meshlift.dev/meshlift/internal/restart"
@@ -172,7 +172,11 @@ func wire(ctx context.Context, mgr manager.Manager, c Config) error {
 		return err
 	}
 	router := &routing.Router{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Namespace: c.IstioNamespace, Mode: mode}
-	life, connector, err := controlPlanes(mgr, kube, c, slog.New(logr.ToSlogHandler(c.Log)))
+	releases, err := helmReleases(c)
+	if err != nil {
+		return err
+	}
+	life, connector, err := controlPlanes(mgr, kube, c, releases)
 	if err != nil {
 		return err
 	}
@@ -191,6 +195,10 @@ func wire(ctx context.Context, mgr manager.Manager, c Config) error {
 	if err := (&controlplanecontroller.Reconciler{Client: mgr.GetClient(), Observer: observer, Catalog: catalogs}).
 		SetupWithManager(mgr, watch.every(controlPlaneInterval, controlPlaneRequests)); err != nil {
 		return fmt.Errorf("register the ControlPlane controller: %w", err)
+	}
+	if err := (&sidecars.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Observer: observer, Releases: releases}).
+		SetupWithManager(mgr, watch.every(sidecarsInterval, controlPlaneRequests)); err != nil {
+		return fmt.Errorf("register the controller of sidecars: %w", err)
 	}
 	if c.WebhookPort != 0 {
 		if err := webhook.Register(mgr, webhook.Options{Reader: mgr.GetClient(), Inventory: observer.Inventory, Catalog: catalogs}); err != nil {

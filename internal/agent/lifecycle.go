@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/client-go/kubernetes"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -22,12 +23,13 @@ import (
 // charts of Istio have no hooks that wait, so one that is pending longer was left by a crash.
 const helmPatience = 15 * time.Second
 
+// helmReleases makes the one client of Helm: its writes come one after the other.
+func helmReleases(c Config) (*helm.Client, error) {
+	return helm.New(helm.Options{REST: c.REST, Patience: helmPatience, Log: slog.New(logr.ToSlogHandler(c.Log))})
+}
+
 // controlPlanes makes the part that installs, verifies and retires istiods, and the part that asks them.
-func controlPlanes(mgr ctrl.Manager, kube kubernetes.Interface, c Config, log *slog.Logger) (clusterupgrade.Lifecycle, clusterupgrade.Connector, error) {
-	releases, err := helm.New(helm.Options{REST: c.REST, Patience: helmPatience, Log: log})
-	if err != nil {
-		return nil, nil, err
-	}
+func controlPlanes(mgr ctrl.Manager, kube kubernetes.Interface, c Config, releases *helm.Client) (clusterupgrade.Lifecycle, clusterupgrade.Connector, error) {
 	asker := xds.New(kube, c.IstioNamespace)
 	service, err := controlplane.New(controlplane.Options{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Releases: releases, Prober: asker, Namespace: c.IstioNamespace,

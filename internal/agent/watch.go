@@ -35,6 +35,7 @@ const (
 	rolloutInterval      = 100 * time.Millisecond
 	upgradeInterval      = time.Second
 	controlPlaneInterval = 2 * time.Second
+	sidecarsInterval     = 10 * time.Second
 )
 
 type requests func(ctx context.Context, reader client.Reader) []reconcile.Request

@@ -30,27 +30,33 @@ func (catalogValidator) ValidateDelete(context.Context, *v1alpha1.Catalog) (admi
 
 type controlPlaneValidator struct{ o Options }
 
-// ValidateCreate refuses windows and freezes that cannot be read.
+// ValidateCreate refuses windows, freezes and a configuration of sidecars that cannot be read.
 func (controlPlaneValidator) ValidateCreate(_ context.Context, cp *v1alpha1.ControlPlane) (admission.Warnings, error) {
-	return nil, refuse(gate.ClusterWindows(cp))
+	if err := refuse(gate.ClusterWindows(cp)); err != nil {
+		return nil, err
+	}
+	return nil, refuse(gate.ConfigureSidecars(&v1alpha1.ControlPlane{}, cp, nil))
 }
 
-// ValidateUpdate refuses windows and freezes that cannot be read, and to look at another namespace in the middle of an
-// upgrade.
+// ValidateUpdate refuses windows and freezes that cannot be read, and in the middle of an upgrade to look at another namespace
+// or to configure sidecars.
 func (v controlPlaneValidator) ValidateUpdate(ctx context.Context, before, after *v1alpha1.ControlPlane) (admission.Warnings, error) {
 	if !apiequality.Semantic.DeepEqual(before.Spec, after.Spec) && after.DeletionTimestamp.IsZero() {
 		if err := refuse(gate.ClusterWindows(after)); err != nil {
 			return nil, err
 		}
 	}
-	if before.Spec.IstioNamespace == after.Spec.IstioNamespace {
+	if before.Spec.IstioNamespace == after.Spec.IstioNamespace && apiequality.Semantic.DeepEqual(before.Spec.Sidecars, after.Spec.Sidecars) {
 		return nil, nil
 	}
 	var upgrades v1alpha1.ClusterUpgradeList
 	if err := v.o.Reader.List(ctx, &upgrades); err != nil {
 		return nil, unknown("the upgrades", err)
 	}
-	return nil, refuse(gate.MoveIstioNamespace(before.Spec.IstioNamespace, after.Spec.IstioNamespace, upgrades.Items))
+	if err := refuse(gate.MoveIstioNamespace(before.Spec.IstioNamespace, after.Spec.IstioNamespace, upgrades.Items)); err != nil {
+		return nil, err
+	}
+	return nil, refuse(gate.ConfigureSidecars(before, after, upgrades.Items))
 }
 
 // ValidateDelete passes: the agent makes the object again.

@@ -67,7 +67,9 @@ func TestMoves(t *testing.T) {
 	for _, name := range []string{"cart", "catalog", "payment"} {
 		c.expect(t, name, oldRev, 2)
 	}
+	t.Run("sidecars are configured, for all namespaces and for one", func(t *testing.T) { c.sidecarsAreConfigured(t) })
 	c.ok(t, "upgrade", "start", "--to", "1.31", "--yes")
+	t.Run("sidecars are not configured in the middle of an upgrade", func(t *testing.T) { c.sidecarsAreFrozen(t) })
 
 	t.Run("data planes do not move before the EnvoyFilters are acknowledged", func(t *testing.T) { c.envoyFilters(t) })
 	c.reached(t, upgrade, v1alpha1.ConditionEnvoyFiltersHandled, time.Minute)
@@ -85,6 +87,7 @@ func TestMoves(t *testing.T) {
 	c.ok(t, "decommission", "--soak", "1s", "--yes", "--wait")
 	c.reached(t, upgrade, v1alpha1.ConditionReady, time.Minute)
 	c.leftClean(t, newRev)
+	t.Run("a configuration of sidecars that is taken out leaves what was there before it", func(t *testing.T) { c.sidecarsComeBack(t) })
 }
 
 func (c *cluster) envoyFilters(t *testing.T) {
