@@ -24,6 +24,11 @@ build: ## Build bin/meshlift, which is also kubectl-meshlift and asm-controller.
 	ln -sf meshlift $(BIN)/kubectl-meshlift
 	ln -sf meshlift $(BIN)/asm-controller
 
+.PHONY: image
+image: ## Build dist/image, an OCI layout for amd64 and arm64, without a base and without a network; push it with any OCI tool.
+	for arch in amd64 arm64; do GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o dist/meshlift-linux-$$arch ./cmd/meshlift || exit 1; done
+	cd tools && $(GO) run ./image -o ../dist/image -version $(VERSION) amd64=../dist/meshlift-linux-amd64 arm64=../dist/meshlift-linux-arm64
+
 .PHONY: lab
 lab: ## Build the lab: a Kubernetes control plane and two istiods from Go modules (long the first time, safe to interrupt).
 	cd lab && $(GO) build -o ../$(LAB)/lab ./cmd/lab

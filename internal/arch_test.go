@@ -40,14 +40,14 @@ func layers() map[string]layer {
 		"domain": {
 			packages: []string{
 				"internal/version", "internal/window", "internal/mesh", "internal/catalog", "internal/values", "internal/release", "internal/handover",
-				"internal/rollout", "internal/upgrade", "internal/gate", "internal/status", "internal/view", "internal/fleet", "internal/component", "internal/sidecar",
+				"internal/rollout", "internal/upgrade", "internal/gate", "internal/status", "internal/view", "internal/fleet", "internal/component", "internal/sidecar", "internal/bundle",
 			},
 			imports: []string{"api", "domain"}, pure: true,
 		},
 		"adapters": {
 			packages: []string{
 				"internal/observe", "internal/xds", "internal/helm", "internal/routing", "internal/restart", "internal/certs",
-				"internal/member", "internal/olm", "internal/login", "internal/bundle",
+				"internal/member", "internal/olm", "internal/login",
 			},
 			imports: []string{"api", "domain"},
 		},
@@ -59,7 +59,7 @@ func layers() map[string]layer {
 		"commands": {packages: []string{"internal/cli/*"}, imports: []string{"api", "domain", "commands", "charts"}},
 		"charts":   {packages: []string{"charts"}},
 		// Wiring knows the concrete adapters. The command line never runs a controller.
-		"cli":   {packages: []string{"internal/cli"}, imports: []string{"api", "domain", "adapters", "commands"}},
+		"cli":   {packages: []string{"internal/cli"}, imports: []string{"api", "domain", "adapters", "commands", "charts"}},
 		"agent": {packages: []string{"internal/agent"}, imports: []string{"api", "domain", "adapters", "services", "controllers", "webhook"}},
 		"hub":   {packages: []string{"internal/hub"}, imports: []string{"api", "domain", "adapters", "services", "controllers", "webhook", "httpapi", "charts"}},
 		"main":  {packages: []string{"cmd/*"}, imports: []string{"agent", "hub", "cli", "commands"}},

@@ -25,6 +25,6 @@ func run() int {
 	flags := cli.Flags()
 	env := cli.NewEnv(os.Args[0], version, flags)
 	releases := func() (install.Releases, error) { return cli.Releases(flags) }
-	root := cli.New(env, flags, agent.NewCommand(), install.NewCommand(env, releases), install.NewUninstallCommand(env, releases))
+	root := cli.New(env, flags, agent.NewCommand(), install.NewCommand(env, releases), install.NewUninstallCommand(env, releases), cli.Bundle(env))
 	return cli.Run(ctx, root, cli.Arguments(os.Args), os.Stderr)
 }

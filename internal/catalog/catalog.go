@@ -52,6 +52,7 @@ func (c Catalog) Merge(spec *v1alpha1.CatalogSpec) Catalog {
 		ImageHub:        c.ImageHub,
 		Releases:        slices.Clone(c.Releases),
 		Paths:           slices.Clone(c.Paths),
+		Components:      slices.Clone(c.Components),
 	}
 	if spec.ChartRepository != "" {
 		out.ChartRepository = spec.ChartRepository
@@ -64,6 +65,9 @@ func (c Catalog) Merge(spec *v1alpha1.CatalogSpec) Catalog {
 	}
 	for _, p := range spec.Paths {
 		out.Paths = upsert(out.Paths, p, func(o v1alpha1.Path) bool { return o.From == p.From && o.To == p.To })
+	}
+	for _, m := range spec.Components {
+		out.Components = upsert(out.Components, m, func(o v1alpha1.Component) bool { return o.Name == m.Name })
 	}
 	return out.sorted()
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -16,6 +17,8 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"meshlift.dev/meshlift/charts"
+	"meshlift.dev/meshlift/internal/cli/bundle"
 	"meshlift.dev/meshlift/internal/cli/env"
 	"meshlift.dev/meshlift/internal/cli/install"
 	"meshlift.dev/meshlift/internal/helm"
@@ -164,6 +167,15 @@ func Releases(flags *genericclioptions.ConfigFlags) (install.Releases, error) {
 		return nil, err
 	}
 	return helm.New(helm.Options{REST: config})
+}
+
+// Bundle returns "meshlift bundle" with the charts that are built in.
+func Bundle(e *env.Env) *cobra.Command {
+	agent, err := charts.Agent()
+	if err != nil {
+		panic(err) // it is embedded; a test reads it
+	}
+	return bundle.NewCommand(e, func(plain bool) bundle.Repositories { return helm.NewRepositories(plain) }, agent)
 }
 
 func (k *kube) inventory(ctx context.Context, c client.Client, istioNamespace string) (*mesh.Inventory, error) {

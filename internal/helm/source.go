@@ -35,8 +35,18 @@ const unreleased = "1.0.0"
 // inTree are the places of charts in Istio's source tree and release archive that differ from the charts' names.
 var inTree = map[string]string{"istiod": "istio-control/istio-discovery", "cni": "istio-cni"}
 
-// load reads a chart. Archives are kept in memory, a handful of them.
+// load reads a chart without the raw files, which a release would store.
 func (c *Client) load(ctx context.Context, s release.Source) (*chartv2.Chart, error) {
+	chart, err := c.whole(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	chart.Raw = nil
+	return chart, nil
+}
+
+// whole reads a chart. Archives are kept in memory, a handful of them.
+func (c *Client) whole(ctx context.Context, s release.Source) (*chartv2.Chart, error) {
 	fail := func(err error) error {
 		return fmt.Errorf("load chart %s %s from %s: %w", s.Name, s.Version, s.Repository, err)
 	}
@@ -44,7 +54,6 @@ func (c *Client) load(ctx context.Context, s release.Source) (*chartv2.Chart, er
 	if err != nil {
 		return nil, fail(err)
 	}
-	chart.Raw = nil
 	if chart.Name() != s.Name {
 		return nil, fail(fmt.Errorf("it is the chart %q", chart.Name()))
 	}
