@@ -19,6 +19,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&Catalog{}, &CatalogList{},
 		&ClusterUpgrade{}, &ClusterUpgradeList{},
 		&DataPlaneRollout{}, &DataPlaneRolloutList{},
+		&AdmissionClaims{}, &AdmissionClaimsList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

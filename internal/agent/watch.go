@@ -78,14 +78,18 @@ func watched(mgr ctrl.Manager) []client.Object {
 	out := []client.Object{
 		&appsv1.Deployment{}, &appsv1.StatefulSet{}, &appsv1.DaemonSet{}, &appsv1.ReplicaSet{}, &corev1.Pod{}, &corev1.Namespace{}, &batchv1.CronJob{}, &batchv1.Job{},
 		&corev1.Service{}, secret, &admissionv1.MutatingWebhookConfiguration{}, &admissionv1.ValidatingWebhookConfiguration{},
-		&v1alpha1.Catalog{}, &v1alpha1.ClusterUpgrade{},
+		&v1alpha1.Catalog{}, &v1alpha1.ClusterUpgrade{}, &v1alpha1.AdmissionClaims{},
 	}
 	if _, err := mgr.GetRESTMapper().RESTMapping(schema.GroupKind{Group: admissionv1.GroupName, Kind: "ValidatingAdmissionPolicyBinding"}, "v1"); err == nil {
 		out = append(out, &admissionv1.ValidatingAdmissionPolicyBinding{}) // from Kubernetes 1.30 on
 	}
+	if _, err := mgr.GetRESTMapper().RESTMapping(schema.GroupKind{Group: admissionv1.GroupName, Kind: "MutatingAdmissionPolicyBinding"}, "v1"); err == nil {
+		out = append(out, &admissionv1.MutatingAdmissionPolicyBinding{}) // from Kubernetes 1.36 on
+	}
 	for _, gvk := range []schema.GroupVersionKind{
 		{Group: "networking.istio.io", Version: "v1alpha3", Kind: "EnvoyFilter"},
 		{Group: "gateway.networking.k8s.io", Version: "v1", Kind: "Gateway"},
+		{Group: "argoproj.io", Version: "v1alpha1", Kind: "Rollout"},
 	} {
 		if _, err := mgr.GetRESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version); err == nil {
 			u := &unstructured.Unstructured{}

@@ -112,7 +112,7 @@ func rolloutCameFirst(o, r *v1alpha1.DataPlaneRollout) bool {
 
 // MovableKinds are the kinds that a target may name.
 func MovableKinds() []string {
-	return []string{mesh.KindDeployment, mesh.KindStatefulSet, mesh.KindDaemonSet, mesh.KindCronJob, mesh.KindReplicaSet, mesh.KindPod, mesh.KindGateway}
+	return []string{mesh.KindDeployment, mesh.KindStatefulSet, mesh.KindDaemonSet, mesh.KindCronJob, mesh.KindRollout, mesh.KindReplicaSet, mesh.KindPod, mesh.KindGateway}
 }
 
 func targetsExist(in RolloutInput) Verdict {

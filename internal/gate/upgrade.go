@@ -237,7 +237,7 @@ func noDataPlaneMoved(in DeleteInput) Verdict {
 	to := in.Upgrade.Status.To.Revision
 	names := map[string]bool{}
 	for _, w := range in.Inventory.Workloads {
-		if w.Uses(to) || w.TemplateLabels[v1alpha1.RevisionLabel] == to {
+		if w.Uses(to) || w.NextLabels()[v1alpha1.RevisionLabel] == to {
 			names[w.Ref.String()] = true
 		}
 	}

@@ -16,6 +16,9 @@ type Inventory struct {
 	IstioNamespace string
 	// KubernetesVersion of the API server, for example "v1.37.2".
 	KubernetesVersion string
+	// Claimable tells whether the API server can choose the revision of a pod at admission
+	// (MutatingAdmissionPolicies, https://kubernetes.io/docs/reference/access-authn-authz/mutating-admission-policy/).
+	Claimable bool
 	// Revisions of istiod, sorted by name.
 	Revisions []Revision
 	// Configurations are the mutating webhook configurations that inject, sorted by name.
@@ -94,6 +97,8 @@ const (
 	KindCronJob = "CronJob"
 	// KindPod is a pod that nothing owns.
 	KindPod = "Pod"
+	// KindRollout is a Rollout of Argo (argoproj.io).
+	KindRollout = "Rollout"
 	// KindGateway is a Gateway of gateway.networking.k8s.io; its Deployment belongs to istiod.
 	KindGateway = "Gateway"
 )
@@ -199,6 +204,10 @@ type Workload struct {
 	Owner string
 	// Move is the last move that Meshlift made; nil when it made none.
 	Move *Move
+	// Foreign says why its pod template is not Meshlift's to change, so that it is moved at admission; "" when it is.
+	Foreign string
+	// Claim is set while the workload is moved at admission; Move is then the record of the claim.
+	Claim *Claim
 }
 
 // LoosePod is a pod of a data plane outside the workloads that Meshlift drives.

@@ -6,7 +6,7 @@ import "slices"
 func (i *Inventory) Facts(w Workload) PodFacts {
 	return PodFacts{
 		Namespace: w.Namespace, NamespaceLabels: i.Namespaces[w.Namespace].Labels,
-		Labels: w.TemplateLabels, Annotations: w.TemplateAnnotations, HostNetwork: w.HostNetwork,
+		Labels: w.NextLabels(), Annotations: w.TemplateAnnotations, HostNetwork: w.HostNetwork,
 	}
 }
 

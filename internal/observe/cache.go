@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/mesh"
 )
 
@@ -95,11 +96,18 @@ func prune(object any) (any, error) {
 		pruneMeta(&o.ObjectMeta)
 	case *admissionv1.MutatingWebhookConfiguration:
 		o.ManagedFields = nil
+	case *admissionv1.MutatingAdmissionPolicyBinding:
+		o.ManagedFields = nil
+	case *v1alpha1.AdmissionClaims:
+		o.ManagedFields = nil
 	case *admissionv1.ValidatingWebhookConfiguration:
 		o.ManagedFields = nil
 	case *unstructured.Unstructured:
-		if o.GroupVersionKind().GroupKind() == gatewayKind.GroupKind() {
+		switch o.GroupVersionKind().GroupKind() {
+		case gatewayKind.GroupKind():
 			pruneGateway(o)
+		case rolloutKind.GroupKind():
+			pruneRollout(o)
 		}
 	}
 	return object, nil

@@ -22,6 +22,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/mesh"
 )
 
@@ -89,6 +90,8 @@ type objects struct {
 	services      []corev1.Service            // of the Istio namespace
 	envoyFilters  []unstructured.Unstructured // networking.istio.io
 	gateways      []unstructured.Unstructured // gateway.networking.k8s.io
+	rollouts      []unstructured.Unstructured // argoproj.io
+	claims        []v1alpha1.AdmissionClaims
 	remoteSecrets []metav1.PartialObjectMetadata
 }
 
@@ -157,7 +160,13 @@ func (o *Observer) read(ctx context.Context) (objects, error) {
 	if in.envoyFilters, err = o.optional(ctx, envoyFilterKind); err != nil {
 		return in, err
 	}
-	in.gateways, err = o.optional(ctx, gatewayKind, gatewayBetaKind)
+	if in.gateways, err = o.optional(ctx, gatewayKind, gatewayBetaKind); err != nil {
+		return in, err
+	}
+	if in.rollouts, err = o.optional(ctx, rolloutKind); err != nil {
+		return in, err
+	}
+	in.claims, err = o.readClaims(ctx)
 	return in, err
 }
 

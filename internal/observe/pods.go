@@ -68,7 +68,7 @@ func podOwner(p *corev1.Pod) (ref mesh.Ref, owner string) {
 		return mesh.Ref{Kind: c.Kind, Namespace: p.Namespace, Name: c.Name}, owner
 	case "ReplicaSet":
 		if name, ok := cutHash(c.Name, p.Labels[labelRolloutHash]); ok {
-			return mesh.Ref{}, "Rollout/" + name
+			return mesh.Ref{Kind: mesh.KindRollout, Namespace: p.Namespace, Name: name}, mesh.KindRollout + "/" + name
 		}
 		if name, ok := cutHash(c.Name, p.Labels[labelTemplateHash]); ok {
 			return mesh.Ref{Kind: mesh.KindDeployment, Namespace: p.Namespace, Name: name}, owner

@@ -1,17 +1,26 @@
 package observe
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"meshlift.dev/meshlift/api/v1alpha1"
 )
 
 func TestASharedInventoryIsMadeAgainOnlyAfterAChangeOrWhenItIsOld(t *testing.T) {
-	c := fake.NewClientBuilder().Build()
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	c := fake.NewClientBuilder().WithScheme(scheme).Build()
 	clock := clocktesting.NewFakePassiveClock(time.Unix(1000, 0))
 	changes, known := uint64(1), true
 	s := NewShared(New(c, "istio-system"), func() (uint64, bool) { return changes, known }, clock)

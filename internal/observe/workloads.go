@@ -20,6 +20,8 @@ type candidate struct {
 	managed bool
 	// ignored workloads are never data planes, and neither are their pods: istiod, Meshlift, the CNI agent.
 	ignored bool
+	// source is true for a Deployment that a Rollout takes its pod template from.
+	source bool
 }
 
 // addWorkloads fills Workloads and LoosePods; everything else in the inventory must be there.
@@ -29,7 +31,7 @@ func addWorkloads(inv *mesh.Inventory, in objects) {
 	byRef := map[mesh.Ref]mesh.Workload{}
 	for _, key := range slices.SortedFunc(maps.Keys(all), mesh.Ref.Compare) {
 		c := all[key]
-		if c.ignored || !included(inv, c) {
+		if c.ignored || c.source && c.Desired == 0 && len(c.Pods) == 0 || !included(inv, c) {
 			continue
 		}
 		if twin, ok := byRef[c.Ref]; ok { // a Gateway whose Deployment was renamed has two for a while
@@ -39,6 +41,7 @@ func addWorkloads(inv *mesh.Inventory, in objects) {
 	}
 	inv.Workloads = append(slices.Collect(maps.Values(byRef)), idleGateways(in.gateways, byRef)...)
 	slices.SortFunc(inv.Workloads, func(a, b mesh.Workload) int { return a.Compare(b.Ref) })
+	claimed(inv.Workloads, in.claims)
 }
 
 // included tells whether the candidate is a data plane or could become one.
@@ -84,6 +87,7 @@ func candidates(in objects) map[mesh.Ref]*candidate {
 		c := newCandidate(mesh.KindCronJob, j, &j.Spec.JobTemplate.Spec.Template)
 		out[c.Ref] = c
 	}
+	addRollouts(out, in.rollouts)
 	return out
 }
 

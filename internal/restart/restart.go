@@ -54,6 +54,11 @@ func (r *Refusal) Error() string { return r.Message }
 // it should be tried again. Doing the same action twice changes nothing.
 func (m *Mover) Do(ctx context.Context, a rollout.Action) error {
 	if len(a.Evict) > 0 {
+		if a.Method == rollout.ByClaim {
+			if err := m.proved(ctx, a); err != nil {
+				return err
+			}
+		}
 		return m.evict(ctx, a)
 	}
 	d, err := m.driver(a)
@@ -101,7 +106,11 @@ func (m *Mover) driver(a rollout.Action) (Driver, error) {
 	if a.Method == rollout.ByGatewayLabel {
 		return gateway{m}, nil
 	}
-	if k, ok := kindOf(a.Ref.Kind); ok {
+	k, ok := kindOf(a.Ref.Kind)
+	switch {
+	case ok && a.Method == rollout.ByClaim && !a.Restore:
+		return claimed{templated{m, k}}, nil
+	case ok:
 		return templated{m, k}, nil
 	}
 	return nil, &Refusal{v1alpha1.FailureApply, fmt.Sprintf("Meshlift does not drive the kind %s", a.Ref.Kind)}

@@ -43,6 +43,8 @@ func kindOf(name string) (kind, bool) {
 		return apps(func() client.Object { return &appsv1.DaemonSet{} }, func(o client.Object) *corev1.PodTemplateSpec { return &o.(*appsv1.DaemonSet).Spec.Template }), true
 	case mesh.KindReplicaSet:
 		return apps(func() client.Object { return &appsv1.ReplicaSet{} }, func(o client.Object) *corev1.PodTemplateSpec { return &o.(*appsv1.ReplicaSet).Spec.Template }), true
+	case mesh.KindRollout:
+		return rolloutOfArgo(), true
 	case mesh.KindCronJob:
 		return kind{
 			batchv1.SchemeGroupVersion.WithKind(name),

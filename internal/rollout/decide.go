@@ -49,6 +49,8 @@ type Action struct {
 	Lower bool
 	// Restore gives a workload its own strategy back; nothing else is changed then.
 	Restore bool
+	// Claims is the name of the AdmissionClaims object that a move by claim writes to, Why the reason of the claim.
+	Claims, Why string
 	// Evict is the pods to evict; nothing else is changed then.
 	Evict []Eviction
 }

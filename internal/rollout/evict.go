@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/mesh"
 )
 
@@ -23,6 +22,8 @@ func Evictions(inv *mesh.Inventory, w mesh.Workload, target string) []Eviction {
 	if !MethodOf(w).evicts() || nextRevision(inv, w) != target || w.Progress.ObservedGeneration < w.Progress.Generation {
 		return nil
 	}
+	// A claim comes after other attempts: a pod that one of them made, and that is as it should be, stays.
+	claimed := MethodOf(w) == ByClaim
 	var old []mesh.Pod
 	live, unready, broken := int32(0), 0, 0
 	for _, p := range w.Pods {
@@ -30,7 +31,7 @@ func Evictions(inv *mesh.Inventory, w mesh.Workload, target string) []Eviction {
 			continue
 		}
 		live++
-		outdated := p.Revision != target || p.Attempt != w.TemplateAnnotations[v1alpha1.AttemptAnnotation]
+		outdated := p.Revision != target || p.Attempt != w.NextAttempt() && (!claimed || !p.Ready)
 		if outdated {
 			old = append(old, p)
 		}
@@ -65,6 +66,6 @@ func place(w mesh.Workload, p mesh.Pod) int {
 // evict adds the next evictions of a workload on its way to the revision.
 func (d *decider) evict(w mesh.Workload, target string) {
 	if e := Evictions(d.Inventory, w, target); len(e) > 0 {
-		d.out.Actions = append(d.out.Actions, Action{Ref: w.Ref, Method: MethodOf(w), Target: target, Evict: e})
+		d.out.Actions = append(d.out.Actions, Action{Ref: w.Ref, Method: MethodOf(w), Target: target, Evict: e, Label: target == d.To})
 	}
 }

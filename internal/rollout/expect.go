@@ -46,6 +46,13 @@ func expect(w *mesh.Workload, a Action) {
 	record := a.Record
 	w.Move = &record
 	w.Progress.Generation++ // so nothing that its controller has reported is about the new template
+	if a.Method == ByClaim {
+		w.Claim = &mesh.Claim{Why: a.Why}
+		if a.Label {
+			w.Claim.Revision = a.Target
+		}
+		return
+	}
 	if w.Kind == mesh.KindGateway {
 		w.TemplateLabels = with(w.TemplateLabels, mesh.LabelRev, a.Target)
 		return

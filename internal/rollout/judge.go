@@ -58,7 +58,11 @@ func (d *decider) judge(w mesh.Workload, item Item) *Action {
 	if decision != nil && decision.Action == v1alpha1.Retry {
 		wanted = min(max(wanted, decision.Attempt), mesh.MaxAttempt)
 	}
-	if f := d.failed(w, item); f != nil && wanted <= f.Attempt {
+	f := d.failed(w, item)
+	if f != nil && f.Reason == v1alpha1.FailureReverted && d.claimable(w) {
+		return d.claimReverted(w, f, wanted)
+	}
+	if f != nil && wanted <= f.Attempt {
 		d.fail(w, *f)
 		return nil
 	}
@@ -96,8 +100,13 @@ func (d *decider) failed(w mesh.Workload, item Item) *v1alpha1.WorkloadFailure {
 	if f := d.reverted(w, item); f != nil {
 		return f
 	}
+	return d.refused(item.Ref, d.attempt(w))
+}
+
+// refused is what is remembered of a refusal after that attempt, which left no trace in the cluster.
+func (d *decider) refused(ref mesh.Ref, after int32) *v1alpha1.WorkloadFailure {
 	for n := range d.Failures {
-		if known := d.Failures[n]; known.WorkloadReference == Reference(item.Ref) && known.Refused() && known.Attempt > d.attempt(w) {
+		if known := d.Failures[n]; known.WorkloadReference == Reference(ref) && known.Refused() && known.Attempt > after {
 			return &known
 		}
 	}
@@ -230,6 +239,9 @@ func (d *decider) move(w mesh.Workload, target string, attempt int32) *Action {
 		record.Pin, a.Pin = d.From, target
 	}
 	a.Record = record
+	if a.Method == ByClaim {
+		d.byClaim(w, a)
+	}
 	return a
 }
 

@@ -21,6 +21,9 @@ const (
 	ByTemplateAndEviction Method = "TemplateAndEviction"
 	// ByEviction: the pod is evicted and that is all; whoever made it may make another one.
 	ByEviction Method = "Eviction"
+	// ByClaim: admission gives the revision to the next pods of the workload ([v1alpha1.AdmissionClaims]), and its pods are
+	// evicted one after the other, because its pod template is not Meshlift's to change.
+	ByClaim Method = "Claim"
 	// ByGatewayLabel: the Gateway is labelled, and istiod renders its Deployment anew.
 	ByGatewayLabel Method = "GatewayLabel"
 )
@@ -31,6 +34,9 @@ const onDelete = "OnDelete"
 
 // MethodOf returns how the workload is moved; "" when Meshlift does not move its kind.
 func MethodOf(w mesh.Workload) Method {
+	if w.Claim != nil || w.Foreign != "" {
+		return ByClaim
+	}
 	switch w.Kind {
 	case mesh.KindGateway:
 		return ByGatewayLabel
@@ -50,7 +56,7 @@ func MethodOf(w mesh.Workload) Method {
 }
 
 // evicts tells whether Meshlift replaces the pods itself.
-func (m Method) evicts() bool { return m == ByTemplateAndEviction || m == ByEviction }
+func (m Method) evicts() bool { return m == ByTemplateAndEviction || m == ByEviction || m == ByClaim }
 
 // Lowers tells whether the partition of the StatefulSet must be 0 for the time of the move.
 func Lowers(w mesh.Workload) bool {
@@ -64,6 +70,8 @@ func unsupported(inv *mesh.Inventory, w mesh.Workload) string {
 		return ""
 	case method == "":
 		return fmt.Sprintf("Meshlift does not drive the kind %s: restart it yourself", w.Kind)
+	case method == ByClaim && w.Claim == nil && !inv.Claimable:
+		return fmt.Sprintf("%s: %s, and choosing the revision at admission needs Kubernetes 1.36: put the label %s on it yourself and finish the update that this starts", w.Ref, w.Foreign, v1alpha1.RevisionLabel)
 	case len(inv.InjectedBy(inv.Facts(w))) == 0:
 		return fmt.Sprintf("no webhook injects %s, so its proxy comes from whoever renders it (an installer, ztunnel): move it with that tool", w.Ref)
 	}
@@ -80,12 +88,13 @@ type reason struct{ word, sentence string }
 // between two revisions is behind because of the move.
 func refusal(inv *mesh.Inventory, w mesh.Workload) reason {
 	behind := w.Progress.Behind && !between(inv, w)
+	method := MethodOf(w)
 	switch {
-	case w.Progress.Paused && (w.Desired > 0 || len(w.Pods) > 0):
+	case method != ByClaim && w.Progress.Paused && (w.Desired > 0 || len(w.Pods) > 0):
 		return reason{v1alpha1.FailurePaused, fmt.Sprintf("%s is paused and would not roll: resume it (kubectl -n %s rollout resume %s %s) and try again", w.Ref, w.Namespace, strings.ToLower(w.Kind), w.Name)}
 	case behind && Lowers(w):
 		return reason{v1alpha1.FailureHeldBack, fmt.Sprintf("%s has a change that partition %d of its update strategy holds back, and moving it would ship that change to all of its pods: finish it (set the partition to 0) or take it back, then try again", w.Ref, w.Strategy.Partition)}
-	case behind && MethodOf(w) == ByTemplateAndEviction:
+	case behind && (method == ByTemplateAndEviction || method == ByClaim && w.Strategy.Type == onDelete):
 		return reason{v1alpha1.FailureHeldBack, fmt.Sprintf("%s has pods that are older than its pod template, and moving it would ship what its owner holds back: delete those pods or take the change back, then try again", w.Ref)}
 	}
 	return reason{}
@@ -102,7 +111,7 @@ func obstacle(w mesh.Workload) string {
 	switch {
 	case w.Progress.Failure != "":
 		return w.Progress.Failure
-	case w.Progress.Paused:
+	case w.Progress.Paused && MethodOf(w) != ByClaim:
 		return fmt.Sprintf("it is paused: resume it (kubectl -n %s rollout resume %s %s)", w.Namespace, strings.ToLower(w.Kind), w.Name)
 	case Lowers(w):
 		return fmt.Sprintf("somebody set its partition to %d again: set it to 0 until it has moved", w.Strategy.Partition)

@@ -97,8 +97,8 @@ func concerned(inv *mesh.Inventory, w mesh.Workload, from, to string) bool {
 	return (w.Kind == mesh.KindGateway || idle) && slices.Contains([]string{from, to}, nextRevision(inv, w))
 }
 
-// asked is the revision that the pod template asks for by the handover label; "" for none.
-func asked(w mesh.Workload) string { return w.TemplateLabels[v1alpha1.RevisionLabel] }
+// asked is the revision that the pod template, or a claim, asks for by the handover label; "" for none.
+func asked(w mesh.Workload) string { return w.NextLabels()[v1alpha1.RevisionLabel] }
 
 func itemOf(inv *mesh.Inventory, w mesh.Workload, target string) Item {
 	i := Item{Ref: w.Ref, Role: w.Role, Target: target, Method: MethodOf(w), OnRequest: w.Kind == mesh.KindReplicaSet, Warnings: Warnings(w)}

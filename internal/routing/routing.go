@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -126,13 +127,16 @@ func (r *Router) Present(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// Guard applies the guard policies and bindings. An API server that does not have the kind (before Kubernetes 1.30) goes
-// without them.
+// Guard applies the guard policies and bindings, and those of claims. An API server that does not have the kinds (before
+// Kubernetes 1.30, and 1.36 for claims) goes without them; no workload is claimed there.
 func (r *Router) Guard(ctx context.Context, guards []*unstructured.Unstructured) error {
 	if !r.canGuard() {
 		return nil
 	}
 	for _, g := range guards {
+		if strings.HasPrefix(g.GetKind(), "Mutating") && !r.canClaim() {
+			continue
+		}
 		if err := r.apply(ctx, g.DeepCopy(), v1alpha1.FieldManager); err != nil {
 			return fmt.Errorf("apply %s %q: %w", g.GetKind(), g.GetName(), err)
 		}

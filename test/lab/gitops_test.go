@@ -202,7 +202,7 @@ func (c *cluster) uids(t *testing.T, namespace, app string) map[types.UID]bool {
 // TestMovesHoldAgainstWritersWhoComeBack moves workloads that somebody else writes again all the time.
 func TestMovesHoldAgainstWritersWhoComeBack(t *testing.T) {
 	t.Parallel()
-	c := withAgent(t, "gitops", nil, "--workloads", "gateway")
+	c := withAgent(t, "gitops", nil, "--workloads", "gateway,rollouts")
 	namespace(t, c.Lab, "shop", map[string]string{"istio.io/rev": oldRev})
 	namespace(t, c.Lab, "ops", map[string]string{"istio.io/rev": oldRev})
 	namespace(t, c.Lab, "edge", nil)
@@ -247,7 +247,17 @@ func TestMovesHoldAgainstWritersWhoComeBack(t *testing.T) {
 		c.allOn(t, "istio-ingress", "istio-ingressgateway", newRev, 1)
 	})
 	for name, thorough := range map[string]bool{"db": false, "db-thorough": true} {
-		t.Run("an operator that reverts the move is reported and not fought: "+name, func(t *testing.T) { c.operatorReverts(t, name, thorough) })
+		t.Run("an operator that reverts the move is not fought: its pods get their revision at admission: "+name, func(t *testing.T) { c.operatorReverts(t, name, thorough) })
+	}
+	t.Run("a PodDisruptionBudget holds a claimed workload", func(t *testing.T) { c.claimKeepsBudget(t) })
+	t.Run("Rollouts of Argo move without their canary steps, and back", func(t *testing.T) { c.argoMoves(t) })
+
+	c.ok(t, "rollout", "--no-prompt")
+	c.reached(t, upgrade, v1alpha1.ConditionDataPlanesMoved, time.Minute)
+	c.ok(t, "decommission", "--soak", "1s", "--yes", "--wait")
+	c.leftClean(t, newRev)
+	for _, app := range []string{"db", "db-thorough"} {
+		c.allOn(t, "ops", app, newRev, 2)
 	}
 }
 
@@ -274,6 +284,7 @@ func (c *cluster) manifestPins(t *testing.T) {
 	}
 }
 
+// operatorReverts moves a Deployment whose owner puts its pod template back at once: after one try by the template, by a claim.
 func (c *cluster) operatorReverts(t *testing.T, name string, thorough bool) {
 	owner := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "ops", Name: name}}
 	c.create(t, owner)
@@ -283,22 +294,24 @@ func (c *cluster) operatorReverts(t *testing.T, name string, thorough bool) {
 	c.create(t, d)
 	c.allOn(t, "ops", name, oldRev, 2)
 	w := every(t, operatorInterval, c.operator(deployment("ops", name, 2), thorough))
-	r := c.CLI(t, "rollout", "ops/Deployment/"+name, "--no-prompt")
-	if said := r.Stdout + r.Stderr; r.Code != 4 || !strings.Contains(said, "by its owner ConfigMap/"+name) {
-		t.Fatalf("exit code %d\n%s", r.Code, said)
-	}
-	c.allOn(t, "ops", name, oldRev, 2)
-	w.again(t, 100)
-	labtest.Eventually(t, time.Minute, "Deployment "+name, func(ctx context.Context) string {
-		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(d), d); err != nil {
-			return err.Error()
+	for _, to := range []string{newRev, oldRev, newRev} {
+		args := []string{"rollout", "ops/Deployment/" + name, "--no-prompt"}
+		if to == oldRev {
+			args = append(args, "--back")
 		}
-		return ""
-	})
+		c.ok(t, args...)
+		c.allOn(t, "ops", name, to, 2)
+		pods := c.uids(t, "ops", name)
+		w.again(t, 100)
+		if now := c.uids(t, "ops", name); !maps.Equal(now, pods) {
+			t.Errorf("%s on %s: its pods were replaced once more", name, to)
+		}
+	}
+	if err := c.Client.Get(t.Context(), client.ObjectKeyFromObject(d), d); err != nil {
+		t.Fatal(err)
+	}
 	// One for its creation, one for the move, one for the revert; fewer when the Deployment controller did not see the move.
 	if got, err := strconv.Atoi(d.Annotations["deployment.kubernetes.io/revision"]); err != nil || got > 3 {
 		t.Errorf("%s has had %d pod templates one after the other, want at most 3", name, got)
 	}
-	c.ok(t, "rollout", "skip", "ops/Deployment/"+name)
-	c.complete(t)
 }

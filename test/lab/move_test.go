@@ -292,8 +292,8 @@ func (c *cluster) handoverIsRepaired(t *testing.T) {
 // leftClean checks that what remains is plain Istio of one revision.
 func (c *cluster) leftClean(t *testing.T, revision string) {
 	t.Helper()
-	all := c.Kubectl(t, nil, "get", "mutatingwebhookconfigurations,validatingadmissionpolicies,validatingadmissionpolicybindings", "-o", "yaml")
-	for _, trace := range []string{"handover.meshlift.dev", "not-moved.meshlift.dev", "meshlift-moved-pods", "meshlift-bare-pods"} {
+	all := c.Kubectl(t, nil, "get", "mutatingwebhookconfigurations,validatingadmissionpolicies,validatingadmissionpolicybindings,mutatingadmissionpolicies,mutatingadmissionpolicybindings,admissionclaims", "-o", "yaml")
+	for _, trace := range []string{"handover.meshlift.dev", "not-moved.meshlift.dev", "meshlift-moved-pods", "meshlift-bare-pods", "meshlift-claims", "kind: AdmissionClaims"} {
 		if strings.Contains(all, trace) {
 			t.Errorf("%s is left in the cluster", trace)
 		}

@@ -30,6 +30,8 @@ func kinds(word string) (string, bool) {
 		return mesh.KindDaemonSet, true
 	case "cronjob", "cronjobs", "cj":
 		return mesh.KindCronJob, true
+	case "rollout", "rollouts", "ro":
+		return mesh.KindRollout, true
 	case "replicaset", "replicasets", "rs":
 		return mesh.KindReplicaSet, true
 	case "pod", "pods", "po":
@@ -58,7 +60,7 @@ func parseTargets(args, namespaces []string) ([]target, error) {
 		case 3:
 			kind, ok := kinds(parts[1])
 			if !ok {
-				return nil, exit.Usagef("%q: Meshlift does not move the kind %q: name a Deployment, StatefulSet, DaemonSet, CronJob, ReplicaSet, Pod or Gateway", a, parts[1])
+				return nil, exit.Usagef("%q: Meshlift does not move the kind %q: name a Deployment, StatefulSet, DaemonSet, CronJob, Rollout, ReplicaSet, Pod or Gateway", a, parts[1])
 			}
 			t.kind, t.name = kind, parts[2]
 		}

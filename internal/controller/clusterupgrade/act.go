@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,7 +33,7 @@ func (r *Reconciler) act(ctx context.Context, cu *v1alpha1.ClusterUpgrade, d upg
 	to, _ := s.Inventory.Revision(s.To.Revision)
 	now := metav1.NewTime(r.Clock.Now())
 	if d.Maintain && to.Name != "" && exists {
-		if _, err := r.handover(ctx, from, to, s); err != nil {
+		if _, err := r.handover(ctx, cu.Name, from, to, s); err != nil {
 			return false, err
 		}
 	}
@@ -40,14 +41,14 @@ func (r *Reconciler) act(ctx context.Context, cu *v1alpha1.ClusterUpgrade, d upg
 	case upgrade.Install:
 		return r.install(ctx, cu, from, s)
 	case upgrade.Handover:
-		return r.handover(ctx, from, to, s)
+		return r.handover(ctx, cu.Name, from, to, s)
 	case upgrade.SwitchOver:
 		cu.Status.Decommission = orNew(cu.Status.Decommission)
 		cu.Status.Decommission.ProvedAt = &now
 		return true, r.Lifecycle.SwitchOver(ctx, from, to)
 	case upgrade.EndHandover:
 		cu.Status.Decommission = orNew(cu.Status.Decommission)
-		return true, r.Router.Remove(ctx)
+		return true, r.endHandover(ctx, cu)
 	case upgrade.ScaleDown:
 		replicas, err := r.Lifecycle.ScaleDown(ctx, from)
 		if err != nil {
@@ -133,11 +134,15 @@ func (r *Reconciler) installation(ctx context.Context, cu *v1alpha1.ClusterUpgra
 	return in, nil
 }
 
-// handover establishes the guards first, so that a pod that nobody injects is loud from the beginning, then the
-// handover.
-func (r *Reconciler) handover(ctx context.Context, from, to mesh.Revision, s upgrade.Snapshot) (bool, error) {
+// handover establishes the guards first, so that a pod that nobody injects is loud from the beginning, and the policy of
+// claims where there are claims; then the handover.
+func (r *Reconciler) handover(ctx context.Context, name string, from, to mesh.Revision, s upgrade.Snapshot) (bool, error) {
 	revisions, enabled := selectors(s.Inventory)
-	if err := r.Router.Guard(ctx, handover.Guards(to.Name, revisions, enabled, neverInjected(s.Inventory))); err != nil {
+	guards := handover.Guards(to.Name, revisions, enabled, neverInjected(s.Inventory))
+	if slices.ContainsFunc(s.Inventory.Workloads, func(w mesh.Workload) bool { return w.Claim != nil }) {
+		guards = append(guards, handover.Claims(name)...)
+	}
+	if err := r.Router.Guard(ctx, guards); err != nil {
 		return false, err
 	}
 	written, err := r.Router.Establish(ctx, from, to)
@@ -145,6 +150,14 @@ func (r *Reconciler) handover(ctx context.Context, from, to mesh.Revision, s upg
 		return true, nil
 	}
 	return written > 0, err
+}
+
+// endHandover takes the claims out of admission, and then the handover, by which it is found again after a crash.
+func (r *Reconciler) endHandover(ctx context.Context, cu *v1alpha1.ClusterUpgrade) error {
+	if err := r.Router.Unclaim(ctx, cu.Name); err != nil {
+		return err
+	}
+	return r.Router.Remove(ctx)
 }
 
 // finalize takes back what an unfinished upgrade put into the cluster, then lets the object go. It waits as long as data
@@ -161,7 +174,7 @@ func (r *Reconciler) finalize(ctx context.Context, cu *v1alpha1.ClusterUpgrade) 
 		if v := gate.DeleteUpgrade(gate.DeleteInput{Upgrade: cu, Inventory: inv}); !v.Passed() {
 			return r.refuseDeletion(ctx, cu, v)
 		}
-		if err := r.Router.Remove(ctx); err != nil {
+		if err := r.endHandover(ctx, cu); err != nil {
 			return reconcile.Result{}, err
 		}
 		if err := r.Router.Unguard(ctx); err != nil {
