@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -47,17 +48,39 @@ func (c *Cluster) run(name string, flags []string) error {
 	return nil
 }
 
+// revivals is how often kwok is started again after it has ended by itself. While it starts, two of its goroutines fill a
+// map without a lock (easycel's types, in kwok 0.8.0), and now and then the Go runtime ends it for that. It keeps no state.
+const revivals = 3
+
 func (c *Cluster) watch(p *component) {
 	err := p.cmd.Wait()
 	close(p.done)
 	select {
 	case <-p.stopping:
+		return
 	default:
-		select {
-		case c.failed <- fmt.Errorf("%s ended by itself (%v); the end of %s:\n%s", p.name, err, p.log, tail(p.log, 10)):
-		default:
-		}
 	}
+	if c.revive(p) {
+		return
+	}
+	select {
+	case c.failed <- fmt.Errorf("%s ended by itself (%v); the end of %s:\n%s", p.name, err, p.log, tail(p.log, 10)):
+	default:
+	}
+}
+
+// revive starts a component again that may end by itself, and reports whether it runs.
+func (c *Cluster) revive(p *component) bool {
+	c.mu.Lock()
+	n := slices.Index(c.parts, p)
+	if p.name != "kwok" || n < 0 || c.revived >= revivals {
+		c.mu.Unlock()
+		return false
+	}
+	c.revived++
+	c.parts = slices.Delete(c.parts, n, n+1)
+	c.mu.Unlock()
+	return c.run(p.name, p.flags) == nil
 }
 
 // Stop ends all components at once. Their state is thrown away: there is nothing to save, and an API server takes

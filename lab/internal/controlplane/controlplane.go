@@ -50,6 +50,7 @@ type Cluster struct {
 	mu      sync.Mutex
 	parts   []*component
 	stopped bool
+	revived int // how often kwok was started again
 	failed  chan error
 }
 
