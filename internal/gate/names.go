@@ -23,3 +23,9 @@ func count(n int, noun string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
+
+// List writes names for people: "a, b and 3 more".
+func List(names []string) string { return list(names) }
+
+// Count writes a number with its noun: "1 data plane", "2 data planes".
+func Count(n int, noun string) string { return count(n, noun) }

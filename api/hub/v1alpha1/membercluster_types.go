@@ -130,9 +130,17 @@ type UpgradeSummary struct {
 	// DataPlanes counts what has moved and what has not.
 	// +optional
 	DataPlanes member.DataPlaneCounts `json:"dataPlanes,omitempty"`
+	// IngressGateways and EgressGateways are those of the gateways not moved whose direction is known.
+	// +optional
+	IngressGateways int32 `json:"ingressGateways,omitempty"`
+	// +optional
+	EgressGateways int32 `json:"egressGateways,omitempty"`
 	// DecommissionRequested tells whether somebody confirmed the decommission.
 	// +optional
 	DecommissionRequested bool `json:"decommissionRequested,omitempty"`
+	// DecommissionRequestedAt is when.
+	// +optional
+	DecommissionRequestedAt *metav1.Time `json:"decommissionRequestedAt,omitempty"`
 	// ScaledDown tells whether the old istiod is scaled to zero.
 	// +optional
 	ScaledDown bool `json:"scaledDown,omitempty"`

@@ -13,8 +13,12 @@ var GroupVersion = schema.GroupVersion{Group: "hub.meshlift.dev", Version: "v1al
 // sentence. The hub records who did it, when, and why as an event and in the history; it has to be given again for each change.
 const BreakGlassAnnotation = "hub.meshlift.dev/break-glass"
 
-// FieldManager owns the fields that the hub applies to objects of members.
+// FieldManager owns the fields that the hub applies to objects of members, besides the configuration of sidecars.
 const FieldManager = "meshlift-hub"
+
+// SidecarFieldManager owns spec.sidecars of ControlPlanes, which a member may refuse for a while although it takes the rest. A
+// member that leaves its mesh keeps its configuration.
+const SidecarFieldManager = "meshlift-hub-sidecars"
 
 // AddToScheme registers the kinds of this package.
 func AddToScheme(s *runtime.Scheme) error {

@@ -591,6 +591,10 @@ func (in *UpgradeSummary) DeepCopyInto(out *UpgradeSummary) {
 		**out = **in
 	}
 	out.DataPlanes = in.DataPlanes
+	if in.DecommissionRequestedAt != nil {
+		in, out := &in.DecommissionRequestedAt, &out.DecommissionRequestedAt
+		*out = (*in).DeepCopy()
+	}
 	if in.Conditions != nil {
 		in, out := &in.Conditions, &out.Conditions
 		*out = make([]v1.Condition, len(*in))
