@@ -27,7 +27,12 @@ import (
 
 func load(t *testing.T) *chartv2.Chart {
 	t.Helper()
-	files, err := Agent()
+	return loadFrom(t, Agent)
+}
+
+func loadFrom(t *testing.T, from func() (fs.FS, error)) *chartv2.Chart {
+	t.Helper()
+	files, err := from()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +58,11 @@ func load(t *testing.T) *chartv2.Chart {
 // render returns the objects that the chart makes, decoded strictly: an unknown field or kind fails the test.
 func render(t *testing.T, kubernetes, values string) ([]runtime.Object, error) {
 	t.Helper()
-	chart := load(t)
+	return renderChart(t, load(t), kubernetes, values)
+}
+
+func renderChart(t *testing.T, chart *chartv2.Chart, kubernetes, values string) ([]runtime.Object, error) {
+	t.Helper()
 	var supplied map[string]any
 	if err := yaml.Unmarshal([]byte(values), &supplied); err != nil {
 		t.Fatal(err)

@@ -175,7 +175,11 @@ func Bundle(e *env.Env) *cobra.Command {
 	if err != nil {
 		panic(err) // it is embedded; a test reads it
 	}
-	return bundle.NewCommand(e, func(plain bool) bundle.Repositories { return helm.NewRepositories(plain) }, agent)
+	hub, err := charts.Hub()
+	if err != nil {
+		panic(err)
+	}
+	return bundle.NewCommand(e, func(plain bool) bundle.Repositories { return helm.NewRepositories(plain) }, agent, hub)
 }
 
 func (k *kube) inventory(ctx context.Context, c client.Client, istioNamespace string) (*mesh.Inventory, error) {

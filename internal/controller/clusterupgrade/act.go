@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -92,8 +94,7 @@ func (r *Reconciler) install(ctx context.Context, cu *v1alpha1.ClusterUpgrade, f
 	if there, ok := s.Inventory.Revision(s.To.Revision); ok && there.Replicas == 0 {
 		return true, r.Lifecycle.ScaleUp(ctx, there, 0) // somebody scaled it down; moved pods need it
 	}
-	c := meta.FindStatusCondition(cu.Status.Conditions, v1alpha1.ConditionControlPlaneReady)
-	if c != nil && c.Reason == v1alpha1.ReasonInProgress && cu.Status.DataPlanes.Moved == 0 && r.Clock.Since(c.LastTransitionTime.Time) > r.InstallTimeout {
+	if r.overdue(cu) && cu.Status.DataPlanes.Moved == 0 {
 		why, err := r.Lifecycle.RemoveFailed(ctx, in)
 		if err != nil {
 			return false, fmt.Errorf("remove the failed istiod %s: %w", s.To.Revision, err)
@@ -110,6 +111,26 @@ func (r *Reconciler) install(ctx context.Context, cu *v1alpha1.ClusterUpgrade, f
 	}
 	cu.Status.Values = &report
 	return false, nil
+}
+
+// overdue tells whether this process has waited for the new istiod for longer than it may take. It counts the time that has
+// passed and not the hands of a clock: a clock that is set must not take away an istiod that is on its way. An agent that is
+// started again waits anew.
+func (r *Reconciler) overdue(cu *v1alpha1.ClusterUpgrade) bool {
+	c := meta.FindStatusCondition(cu.Status.Conditions, v1alpha1.ConditionControlPlaneReady)
+	if c == nil || c.Reason != v1alpha1.ReasonInProgress {
+		delete(r.waiting, cu.UID)
+		return false
+	}
+	since, known := r.waiting[cu.UID]
+	if !known {
+		if r.waiting == nil {
+			r.waiting = map[types.UID]time.Time{}
+		}
+		since = time.Now()
+		r.waiting[cu.UID] = since
+	}
+	return time.Since(since) > r.InstallTimeout
 }
 
 // installFailure is what a person has to repair.

@@ -84,7 +84,12 @@ type Options struct {
 }
 
 // Reconciler carries ClusterUpgrades forward.
-type Reconciler struct{ Options }
+type Reconciler struct {
+	Options
+	// waiting is since when, on the clock that is never set, this process has waited for the istiod of an upgrade. Passes of
+	// the controller come one after the other.
+	waiting map[types.UID]time.Time
+}
 
 // Reconcile makes one pass.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
