@@ -268,7 +268,7 @@ func TestAPodTellsWhoInjectedItAndWithWhichProxy(t *testing.T) {
 		"its own image":    {podOf("p", "1-30", nil, image(false, "local/proxy:dev")), "1-30", ""},
 		"nothing injected": {podOf("p", "", nil), "", ""},
 	} {
-		got := pod(&c.pod)
+		got := proxies{}.pod(&c.pod)
 		if got.Revision != c.revision || got.ProxyVersion != c.version {
 			t.Errorf("%s: revision %q and proxy %q, want %q and %q", name, got.Revision, got.ProxyVersion, c.revision, c.version)
 		}

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"strings"
+	"sync"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -160,13 +161,30 @@ func prunePod(p *corev1.Pod) {
 	p.Annotations = annotations
 	spec := corev1.PodSpec{}
 	if image := proxyImage(&p.Spec); image != "" {
-		spec.Containers = []corev1.Container{{Name: proxyContainer, Image: image}}
+		spec.Containers = proxyOnly(image)
 	}
 	p.Spec = spec
 	p.Status = corev1.PodStatus{Phase: p.Status.Phase, Conditions: keep(p.Status.Conditions, isReady)}
-	for n := range p.Status.Conditions {
-		p.Status.Conditions[n] = corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue}
+	if len(p.Status.Conditions) > 0 {
+		p.Status.Conditions = readyOnly
 	}
+}
+
+// What thousands of pods have in common is in memory once: nobody writes what is in a cache.
+var (
+	readyOnly = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	// proxyOnlys are containers by their image, as many as there are images of proxies.
+	proxyOnlys sync.Map
+)
+
+// proxyOnly is the container of a proxy, without everything that build does not read.
+func proxyOnly(image string) []corev1.Container {
+	if c, ok := proxyOnlys.Load(image); ok {
+		return c.([]corev1.Container)
+	}
+	image = strings.Clone(image) // not a part of a larger text
+	c, _ := proxyOnlys.LoadOrStore(image, []corev1.Container{{Name: proxyContainer, Image: image}})
+	return c.([]corev1.Container)
 }
 
 func pruneGateway(g *unstructured.Unstructured) {

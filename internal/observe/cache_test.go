@@ -195,7 +195,7 @@ func realisticPod(n int) *corev1.Pod {
 	p.Annotations[mesh.AnnotationStatus] = `{"initContainers":["istio-init"],"containers":["istio-proxy"],"volumes":["workload-socket","credential-socket","workload-certs","istio-envoy","istio-data","istio-podinfo","istio-token","istiod-ca-cert"],"imagePullSecrets":null,"revision":"1-30"}`
 	p.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kube-controller-manager", FieldsV1: metav1.NewFieldsV1(string(make([]byte, 4000)))}}
 	for _, name := range []string{"productpage", "istio-proxy"} {
-		c := corev1.Container{Name: name, Image: fmt.Sprintf("docker.io/istio/proxyv2:1.30.%d", n)}
+		c := corev1.Container{Name: name, Image: fmt.Sprintf("docker.io/istio/proxyv2:1.30.%d", n%3)}
 		for e := range 25 {
 			c.Env = append(c.Env, corev1.EnvVar{Name: fmt.Sprintf("ISTIO_META_%d_%d", e, n), Value: fmt.Sprintf("value %d of %d", e, n)})
 		}

@@ -23,6 +23,7 @@ const (
 // assignPods gives every live pod to the candidate that owns it and returns the injected ones that none owns.
 func assignPods(all map[mesh.Ref]*candidate, pods []corev1.Pod) []mesh.LoosePod {
 	var loose []mesh.LoosePod
+	known := proxies{}
 	for n := range pods {
 		p := &pods[n]
 		if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
@@ -30,10 +31,10 @@ func assignPods(all map[mesh.Ref]*candidate, pods []corev1.Pod) []mesh.LoosePod 
 		}
 		ref, owner := podOwner(p)
 		if c := all[ref]; c != nil {
-			c.Pods = append(c.Pods, pod(p))
+			c.Pods = append(c.Pods, known.pod(p))
 			continue
 		}
-		if l := (mesh.LoosePod{Pod: pod(p), Namespace: p.Namespace, Owner: owner}); l.Revision != "" {
+		if l := (mesh.LoosePod{Pod: known.pod(p), Namespace: p.Namespace, Owner: owner}); l.Revision != "" {
 			l.Role = role(p.Name, p.Labels, p.Annotations)
 			if p.Labels[mesh.LabelGatewayManaged] != "" {
 				l.Role = mesh.IngressGateway
@@ -85,11 +86,30 @@ func cutHash(name, hash string) (string, bool) {
 	return strings.CutSuffix(name, "-"+hash)
 }
 
-func pod(p *corev1.Pod) mesh.Pod {
+// source is all that says which proxy a pod has; proxies are what it says. A mesh has a handful of them and many thousand
+// pods, so each is read once for an inventory.
+type (
+	source  struct{ status, revision, image string }
+	proxy   struct{ revision, version string }
+	proxies map[source]proxy
+)
+
+func (all proxies) of(p *corev1.Pod) proxy {
+	from := source{p.Annotations[mesh.AnnotationStatus], p.Annotations[mesh.LabelRev], proxyImage(&p.Spec)}
+	known, ok := all[from]
+	if !ok {
+		known = proxy{mesh.RevisionOf(p.Annotations), mesh.VersionOfImage(from.image)}
+		all[from] = known
+	}
+	return known
+}
+
+func (all proxies) pod(p *corev1.Pod) mesh.Pod {
+	injected := all.of(p)
 	return mesh.Pod{
 		Name:         p.Name,
-		Revision:     mesh.RevisionOf(p.Annotations),
-		ProxyVersion: mesh.VersionOfImage(proxyImage(&p.Spec)),
+		Revision:     injected.revision,
+		ProxyVersion: injected.version,
 		Ready:        slices.ContainsFunc(p.Status.Conditions, isReady),
 		Terminating:  p.DeletionTimestamp != nil,
 		Labels:       maps.Clone(p.Labels),
