@@ -89,3 +89,41 @@ func TestAnInjectorThatIsGoneForAMomentIsNoRevert(t *testing.T) {
 		t.Errorf("failure %+v", f)
 	}
 }
+
+// What ADR 0005 admits: a writer that drops the record, whose revert has ended before the agent has told anybody of the
+// move, leaves nothing in the cluster that tells it. Each such crash costs one move, and the first move that is told ends it.
+func TestAMoveThatLeftNoTraceIsMadeOnceMoreForEachCrashBeforeItWasTold(t *testing.T) {
+	for crashes := range 4 {
+		sim, ref := newSim(1, 0), mesh.Ref{Kind: mesh.KindDeployment, Namespace: "a", Name: "w000"}
+		in := Input{Name: "r", Spec: spec(), From: oldRev, To: newRev, Inventory: sim.inv, Now: sim.now}
+		moves := 0
+		for pass := range 10 {
+			out := Decide(in)
+			for _, a := range out.Actions {
+				moves++
+				sim.do(a)
+			}
+			if pass >= crashes {
+				in.Begun, in.Failures = Decide(in).Moving, out.Failures // told, before the writer comes
+			}
+			sim.revert(0, true)
+			sim.settle(0)
+		}
+		if out := Decide(in); moves != crashes+1 || len(out.Failures) != 1 || out.Failures[0].Reason != v1alpha1.FailureReverted {
+			t.Errorf("after %d crashes %s was moved %d times, failures %+v", crashes, ref, moves, out.Failures)
+		}
+	}
+}
+
+// As long as one pod of the move lives, a crash costs nothing.
+func TestAPodOfTheMoveTellsItAfterACrashAlthoughTheRecordIsGone(t *testing.T) {
+	sim := newSim(1, 0)
+	in := Input{Name: "r", Spec: spec(), From: oldRev, To: newRev, Inventory: sim.inv, Now: sim.now}
+	sim.do(Decide(in).Actions[0])
+	sim.revert(0, true)
+	w := &sim.inv.Workloads[0]
+	w.Pods[0].Revision, w.Pods[0].Labels = newRev, map[string]string{v1alpha1.RevisionLabel: newRev}
+	if out := Decide(in); len(out.Actions) != 0 || len(out.Failures) != 1 || out.Failures[0].Reason != v1alpha1.FailureReverted {
+		t.Errorf("outcome %+v", out)
+	}
+}
