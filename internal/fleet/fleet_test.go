@@ -262,7 +262,8 @@ func TestClustersAreSummedUpFromTheirObjects(t *testing.T) {
 	up.Spec.Decommission = &v1alpha1.DecommissionRequest{At: at}
 	up.Status.Decommission = &v1alpha1.DecommissionStatus{ScaledDownAt: &at}
 	up.Status.Blockers = []v1alpha1.Blocker{
-		{Source: v1alpha1.BlockerPod, Category: v1alpha1.CategoryIngressGateway}, {Source: v1alpha1.BlockerPod, Category: v1alpha1.CategoryEgressGateway},
+		{Source: v1alpha1.BlockerPod, Category: v1alpha1.CategoryIngressGateway},
+		{Source: v1alpha1.BlockerPod, Category: v1alpha1.CategoryEgressGateway},
 		{Source: v1alpha1.BlockerReference, Category: v1alpha1.CategoryReference},
 	}
 	s := Summary(&up)
@@ -293,8 +294,12 @@ func TestAMemberClusterThatIsNotConnectedOrHasNoAgentIsUnknown(t *testing.T) {
 		connected, agent metav1.ConditionStatus
 		known            bool
 	}{
-		{"", "", false}, {metav1.ConditionUnknown, "", false}, {metav1.ConditionFalse, metav1.ConditionTrue, false},
-		{metav1.ConditionTrue, metav1.ConditionFalse, false}, {metav1.ConditionTrue, metav1.ConditionTrue, true}, {metav1.ConditionTrue, "", true},
+		{"", "", false},
+		{metav1.ConditionUnknown, "", false},
+		{metav1.ConditionFalse, metav1.ConditionTrue, false},
+		{metav1.ConditionTrue, metav1.ConditionFalse, false},
+		{metav1.ConditionTrue, metav1.ConditionTrue, true},
+		{metav1.ConditionTrue, "", true},
 	} {
 		if m := Registered(mc(c.connected, c.agent)); m.Known != c.known || !c.known && m.Problem == "" {
 			t.Errorf("connected %q, agent %q: %+v", c.connected, c.agent, m)

@@ -69,6 +69,7 @@ type Snapshot struct {
 	ControlPlane           ControlPlaneFacts
 	Connections            Connections
 	Admission              Admission
+	Hub                    Hub
 }
 
 // Input is what a decision depends on.
@@ -100,6 +101,8 @@ type Decision struct {
 	EnvoyFilters    []v1alpha1.EnvoyFilterStatus
 	Blockers        []v1alpha1.Blocker
 	BlockersOmitted int32
+	// Glass says that the permission of the hub is overridden, and why; "" when it is not.
+	Glass string
 	// Again is how long to wait before looking again without any event; 0 for not at all.
 	Again time.Duration
 }
@@ -195,10 +198,6 @@ func (d *decision) accepted() Step {
 		return unmet(s.RefusedReason, "%s", s.Refused)
 	}
 	return done("Istio %s (revision %s) to %s (revision %s) is supported on Kubernetes %s", s.From.Version, s.From.Revision, s.To.Version, s.To.Revision, d.inv.KubernetesVersion)
-}
-
-func (d *decision) components() Step {
-	return done("no component besides Istio is managed in this cluster")
 }
 
 func (d *decision) controlPlane() Step {
@@ -297,6 +296,11 @@ func (d *decision) decommission() Step {
 		d.list(s.Connections)
 		return unmet(v1alpha1.ReasonUserAction, "everything has moved; remove istiod %s with \"meshlift decommission\"", from)
 	}
+	permitted, wait := d.permitted()
+	if _, exists := d.inv.Revision(from); !permitted && exists && status != nil && status.ScaledDownAt != nil {
+		d.out.Action, d.out.Again = ScaleUp, soon
+		return unmet(v1alpha1.ReasonAborted, "istiod %s is being scaled up again, because the hub took its permission back: %s", from, wait.Message)
+	}
 	if d.in.Spec.Paused {
 		return unmet(v1alpha1.ReasonPaused, "the upgrade is paused before istiod %s is removed: resume it with \"meshlift upgrade resume\"", from)
 	}
@@ -305,6 +309,10 @@ func (d *decision) decommission() Step {
 		return unmet(v1alpha1.ReasonUnknownUse, "istiod %s cannot be decommissioned: nobody knows which proxies are connected to it (%s); make every replica of it answer", from, s.Connections.Problem)
 	} else if blocked > 0 {
 		return unmet(v1alpha1.ReasonInUse, "istiod %s cannot be decommissioned: %d objects use it, the first is: %s", from, blocked, d.out.Blockers[0].Message)
+	}
+	if !permitted {
+		d.out.Again = later
+		return wait
 	}
 	return d.remove(from, spec)
 }

@@ -1,8 +1,11 @@
 package view
 
 import (
+	"slices"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 
+	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
 	"meshlift.dev/meshlift/api/v1alpha1"
 )
 
@@ -64,6 +67,8 @@ func nextOfUpgrade(program string, u *v1alpha1.ClusterUpgrade, r *v1alpha1.DataP
 		return []Next{{Why: "nothing to do"}}
 	}
 	switch step.Condition {
+	case v1alpha1.ConditionComponentsReady:
+		return []Next{{Why: "the components besides Istio come first: upgrade them from the hub"}}
 	case v1alpha1.ConditionControlPlaneReady:
 		if step.State == StepFailed {
 			return []Next{
@@ -83,6 +88,12 @@ func nextOfUpgrade(program string, u *v1alpha1.ClusterUpgrade, r *v1alpha1.DataP
 	case v1alpha1.ConditionDecommissioned:
 		if u.Spec.Decommission == nil {
 			return []Next{{"everything has moved; remove the old istiod", program + " decommission"}}
+		}
+		if slices.Contains([]string{hub.ReasonBarrier, hub.ReasonNotConnected, hub.ReasonOneAtATime}, step.Reason) {
+			return []Next{
+				{"the decommission waits for the other clusters of the mesh and goes on by itself; watch it", program + " status --watch"},
+				{"or take the request back", program + " decommission --withdraw"},
+			}
 		}
 		if step.State == StepAttention {
 			return []Next{{"see what still uses the old revision", program + " decommission"}}

@@ -29,6 +29,7 @@ type options struct {
 	soak        time.Duration
 	yes         bool
 	withdraw    bool
+	glass       string
 	wait        bool
 	waitTimeout time.Duration
 }
@@ -43,6 +44,7 @@ func NewCommand(e *env.Env) *cobra.Command {
 command lists exactly what remains (ingress gateways, egress gateways, sidecars, connections, references) and changes nothing.
 
 The old istiod is first scaled to zero and watched for the time of --soak, ready to come back; then it is uninstalled. Until then --withdraw brings it back.
+In a mesh with a hub, the removal waits until every cluster of the mesh has moved and it is the turn of this one.
 Without a terminal, --yes is needed. On a terminal the command waits for the end; Ctrl-C leaves, and the removal goes on.
 
 ` + exit.Help,
@@ -68,6 +70,7 @@ Without a terminal, --yes is needed. On a terminal the command waits for the end
 	f.DurationVar(&o.soak, "soak", 5*time.Minute, "How long the old istiod stays scaled to zero, ready to come back")
 	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask")
 	f.BoolVar(&o.withdraw, "withdraw", false, "Take the decommission back; the old istiod comes back if it is not uninstalled yet")
+	f.StringVar(&o.glass, "break-glass", "", "Do not wait for the hub, and record this `reason`; nothing that is in use is removed all the same")
 	f.BoolVar(&o.wait, "wait", false, "Wait until the old istiod is gone (default: on a terminal)")
 	f.DurationVar(&o.waitTimeout, "wait-timeout", 0, "Give up waiting after this time; the removal goes on (0 = never)")
 	o.format.AddFlag(cmd)
@@ -104,6 +107,11 @@ func (o *options) run(ctx context.Context) error {
 	} else if err := o.remains(u); err != nil {
 		// It was asked for before, and something began to use the old revision again.
 		return err
+	}
+	if o.glass != "" {
+		if err := o.breakGlass(ctx, c, u); err != nil {
+			return err
+		}
 	}
 	return o.finish(ctx, c, u)
 }
@@ -164,6 +172,44 @@ func (o *options) request(ctx context.Context, c client.Client, u *v1alpha1.Clus
 		return o.env.API(err)
 	}
 	o.say("The removal of istiod %s is asked for: scale to zero, soak for %s, uninstall.", revision(u), o.soak)
+	return o.sayHub(ctx, c, u)
+}
+
+// sayHub tells what the hub says about it, in a cluster that has one.
+func (o *options) sayHub(ctx context.Context, c client.Client, u *v1alpha1.ClusterUpgrade) error {
+	cp, err := o.env.ControlPlane(ctx, c)
+	if err != nil {
+		return err
+	}
+	if cp == nil || cp.Spec.Hub == nil || o.glass != "" {
+		return nil
+	}
+	switch d := cp.Spec.Hub.Decommission; {
+	case d == nil || d.UID != u.UID || !d.Pass && d.Reason == v1alpha1.ReasonUserAction:
+		o.say("It waits until the hub says that every cluster of mesh %s has moved and that it is the turn of this one.", cp.Spec.Hub.Mesh)
+	case !d.Pass:
+		o.say("It waits for the hub: %s", d.Message)
+	}
+	return nil
+}
+
+// breakGlass records the reason on the upgrade, which lets it go on without the hub.
+func (o *options) breakGlass(ctx context.Context, c client.Client, u *v1alpha1.ClusterUpgrade) error {
+	reason := o.glass + " (" + o.env.User(ctx, c) + ")"
+	err := env.Edit(ctx, c, u, func(u *v1alpha1.ClusterUpgrade) (bool, error) {
+		if u.Annotations[v1alpha1.BreakGlassAnnotation] == reason {
+			return false, nil
+		}
+		if u.Annotations == nil {
+			u.Annotations = map[string]string{}
+		}
+		u.Annotations[v1alpha1.BreakGlassAnnotation] = reason
+		return true, nil
+	})
+	if err != nil {
+		return o.env.API(err)
+	}
+	o.say("The permission of the hub is overridden, and the reason is recorded.")
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -140,7 +141,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 
 // SetupWithManager registers the controller; cluster maps events of the mesh to the unfinished upgrade.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, cluster func(ctrl.Manager, *builder.Builder) *builder.Builder) error {
-	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.ClusterUpgrade{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).Named("clusterupgrade")
+	wished := builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
+	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.ClusterUpgrade{}, wished).Named("clusterupgrade").
+		Watches(&v1alpha1.ControlPlane{}, handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, _ client.Object) []reconcile.Request {
+			return Requests(ctx, mgr.GetClient()) // the hub said something
+		}), builder.WithPredicates(predicate.GenerationChangedPredicate{}))
 	return cluster(mgr, b).Complete(r)
 }
 

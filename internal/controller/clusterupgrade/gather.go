@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/gate"
@@ -21,6 +24,9 @@ func (r *Reconciler) gather(ctx context.Context, cu *v1alpha1.ClusterUpgrade) (u
 		return s, fmt.Errorf("read the mesh: %w", err)
 	}
 	if err := r.accept(ctx, cu, &s); err != nil || s.Refused != "" {
+		return s, err
+	}
+	if s.Hub, err = r.hub(ctx, cu); err != nil {
 		return s, err
 	}
 	s.ControlPlane = r.controlPlane(ctx, cu, s)
@@ -60,6 +66,21 @@ func (r *Reconciler) accept(ctx context.Context, cu *v1alpha1.ClusterUpgrade, s 
 	s.From = v1alpha1.RevisionRef{Revision: from.Name, Version: from.Version}
 	s.To = v1alpha1.RevisionRef{Revision: gate.Target(cu), Version: full}
 	return nil
+}
+
+// hub reads what the hub says. That there is no ControlPlane is no sign that there is no hub: the agent makes it when it starts.
+func (r *Reconciler) hub(ctx context.Context, cu *v1alpha1.ClusterUpgrade) (upgrade.Hub, error) {
+	h := upgrade.Hub{Upgrade: cu.UID, Glass: strings.TrimSpace(cu.Annotations[v1alpha1.BreakGlassAnnotation])}
+	cp := &v1alpha1.ControlPlane{}
+	err := r.Client.Get(ctx, types.NamespacedName{Name: v1alpha1.SingletonName}, cp)
+	switch {
+	case apierrors.IsNotFound(err):
+		h.Unknown = fmt.Sprintf("ControlPlane %q, in which it writes, is not there: restart the agent, which makes it", v1alpha1.SingletonName)
+	case err != nil:
+		return h, fmt.Errorf("read the ControlPlane: %w", err)
+	}
+	h.Link = cp.Spec.Hub
+	return h, nil
 }
 
 // controlPlane verifies the new istiod.

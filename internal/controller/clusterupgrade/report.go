@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/gate"
 	"meshlift.dev/meshlift/internal/status"
@@ -39,6 +40,10 @@ func (r *Reconciler) report(ctx context.Context, before, cu *v1alpha1.ClusterUpg
 			st.History = status.Record(st.History, v1alpha1.HistoryEntry{At: metav1.NewTime(r.Clock.Now()), Step: int32(n), Message: status.Clip(step.Message, 512)}) // #nosec G115 -- n is 0 to 5
 			r.event(cu, step)
 		}
+	}
+	if told := func(h v1alpha1.HistoryEntry) bool { return h.Message == status.Clip(d.Glass, 512) }; d.Glass != "" && !slices.ContainsFunc(st.History, told) {
+		st.History = status.Record(st.History, v1alpha1.HistoryEntry{At: metav1.NewTime(r.Clock.Now()), Step: 5, Message: status.Clip(d.Glass, 512)})
+		r.Recorder.Eventf(cu, nil, corev1.EventTypeWarning, hub.ReasonBrokenGlass, v1alpha1.ConditionDecommissioned, "%s", status.Clip(d.Glass, 1000))
 	}
 	status.Set(&st.Conditions, cu.Generation, v1alpha1.ConditionReady, d.Done() && actErr == nil, summary.Reason, summary.Message)
 	if apiequality.Semantic.DeepEqual(before.Status, *st) {
