@@ -153,7 +153,7 @@ func TestProgressShowsWavesAndWhatTheyWaitFor(t *testing.T) {
 		{Name: "rest"},
 	}
 	text := view.Progress{Rollout: r, Now: now}.Render(view.Options{})
-	for _, want := range []string{"wave 1 canary  ████████████████████  2/2  complete, soaks for another 20m0s", "wave 2 shops   ░░░░░░░░░░░░░░░░░░░░  0/3  waits"} {
+	for _, want := range []string{"wave 1 canary  ████████████████████  2/2  complete, soaks for another 20m", "wave 2 shops   ░░░░░░░░░░░░░░░░░░░░  0/3  waits"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("missing %q in:\n%s", want, text)
 		}

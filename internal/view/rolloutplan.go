@@ -52,7 +52,7 @@ func NewRolloutPlan(r *v1alpha1.DataPlaneRollout, to v1alpha1.RevisionRef, waves
 	for _, w := range waves {
 		wave := PlanWave{Name: w.Name, DataPlanes: []DataPlane{}}
 		if w.Soak > 0 {
-			wave.Soak = w.Soak.String()
+			wave.Soak = window.Short(w.Soak)
 		}
 		for _, i := range w.Items {
 			d := planeOf(i)
@@ -135,7 +135,7 @@ func failureWords(s *v1alpha1.DataPlaneRolloutSpec) string {
 		words += fmt.Sprintf(", until more than %d have failed", *s.MaxFailures)
 	}
 	if s.Timeout.Duration > 0 {
-		return words + "; a workload has failed when it is not ready after " + s.Timeout.Duration.Round(time.Second).String()
+		return words + "; a workload has failed when it is not ready after " + window.Short(s.Timeout.Duration.Round(time.Second))
 	}
 	return words
 }
@@ -224,7 +224,7 @@ func (v Progress) waveState(w v1alpha1.WaveStatus, t Theme) string {
 			continue
 		}
 		if until := w.CompletedAt.Add(s.Soak.Duration); v.Now.Before(until) && !Complete(v.Rollout) {
-			return t.Busy("complete, soaks for another " + until.Sub(v.Now).Round(time.Second).String())
+			return t.Busy("complete, soaks for another " + window.Short(until.Sub(v.Now).Round(time.Second)))
 		}
 	}
 	return t.Good("complete")

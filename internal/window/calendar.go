@@ -169,7 +169,7 @@ func Describe(w v1alpha1.Window) string {
 	if zone == "" {
 		zone = "UTC"
 	}
-	return fmt.Sprintf("%s for %s, %s", w.Schedule, short(w.Duration.Duration), zone)
+	return fmt.Sprintf("%s for %s, %s", w.Schedule, Short(w.Duration.Duration), zone)
 }
 
 // DescribeFreeze writes a freeze for people, without its name: "until Mon 2027-01-04 00:00 UTC".

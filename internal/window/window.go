@@ -46,7 +46,7 @@ func newRecurring(schedule string, duration time.Duration, zone string) (recurri
 		return recurring{}, fmt.Errorf("the schedule %q names a day that never comes: correct day-of-month and month", schedule)
 	}
 	if duration < shortest || duration > longest {
-		return recurring{}, fmt.Errorf("the duration %s is out of range: give one from %s to %s", duration, short(shortest), short(longest))
+		return recurring{}, fmt.Errorf("the duration %s is out of range: give one from %s to %s", duration, Short(shortest), Short(longest))
 	}
 	loc, err := location(zone)
 	return recurring{s, duration, loc}, err
@@ -177,8 +177,8 @@ func moment(t time.Time, zone *time.Location) string {
 	return t.In(zone).Format("Mon 2006-01-02 15:04 ") + zone.String()
 }
 
-// short writes a duration of whole minutes without zeros: "8h" for 8h0m0s.
-func short(d time.Duration) string {
+// Short writes a duration of whole minutes without zeros: "8h" for 8h0m0s.
+func Short(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

@@ -112,7 +112,7 @@ func newCommand(e *env.Env, o *options) *cobra.Command {
 	f.StringVarP(&o.filename, "filename", "f", "", "Read the rollout from this file instead of flags (\"-\" is standard input): a DataPlaneRollout, for waves, windows and freezes")
 	f.BoolVar(&o.dryRun, "dry-run", false, "Show the plan: waves, order, budgets, windows, warnings; change nothing")
 	f.StringVar(&o.policy, "failure-policy", string(v1alpha1.FailureStop), "When a move fails: Stop (start nothing new until you decide), Continue, MoveBack (move it back, then as Stop) or MoveBackAndContinue")
-	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "Time for one workload to become ready")
+	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "Time for one workload to become ready (0 = for ever)")
 	f.BoolVar(&o.back, "back", false, "Move back to the old revision")
 	f.BoolVar(&o.noPrompt, "no-prompt", false, "Do not ask; print plain lines")
 	f.BoolVar(&o.detach, "detach", false, "Start the rollout and leave at once")
@@ -149,8 +149,8 @@ func (o *options) check() error {
 		return exit.Usagef("unknown failure policy %q: use %s", o.policy, strings.Join(policies(), ", "))
 	case o.parallelism < 0:
 		return exit.Usagef("--parallelism must not be negative; 0 means no limit")
-	case o.timeout <= 0:
-		return exit.Usagef("--timeout must be longer than zero")
+	case o.timeout < 0:
+		return exit.Usagef("--timeout must not be negative; 0 means never")
 	case o.attach != "" && (o.back || o.detach || o.dryRun || o.filename != ""):
 		return exit.Usagef("--attach shows a rollout that exists: leave --back, --detach, --dry-run and --filename out")
 	}

@@ -64,8 +64,8 @@ func TestADryRunShowsThePlanAndChangesNothing(t *testing.T) {
 		"  order             namespaces bookinfo, then the others; gateways last",
 		"  window            0 22 * * SAT for 8h, Europe/Berlin",
 		"  freeze            year-end, from Fri 2026-12-18 00:00 UTC until Mon 2027-01-04 00:00 UTC",
-		"  on failure        move the failed one back, go on with the others, until more than 2 have failed; a workload has failed when it is not ready after 10m0s",
-		"Wave 1 canary  2 data planes to move, 4 pods; then it soaks for 1h0m0s",
+		"  on failure        move the failed one back, go on with the others, until more than 2 have failed; a workload has failed when it is not ready after 10m",
+		"Wave 1 canary  2 data planes to move, 4 pods; then it soaks for 1h",
 		"Wave 3 rest  1 data plane to move, 1 pod",
 		"! no move starts outside the maintenance windows of the rollout: moves start again Sat 2026-11-28 22:00 Europe/Berlin",
 	} {
