@@ -192,6 +192,7 @@ func TestNothingStartsWhenItMayNot(t *testing.T) {
 		{"admission refuses", clitest.New(clitest.Upgrade(3)), clitest.Mesh(true), denied, nil, exit.Refused, `DataPlaneRollout "other" is not complete: wait for it`},
 		{"a wrong failure policy", clitest.New(), nil, nil, []string{"--failure-policy", "Panic"}, exit.Usage, "unknown failure policy"},
 		{"a negative parallelism", clitest.New(), nil, nil, []string{"--parallelism", "-1"}, exit.Usage, "--parallelism must not be negative"},
+		{"a negative timeout", clitest.New(), nil, nil, []string{"--timeout", "-1s"}, exit.Usage, "--timeout must not be negative"},
 		{"a kind that cannot move", clitest.New(), nil, nil, []string{"a/job/b"}, exit.Usage, `Meshlift does not move the kind "job"`},
 		{"a rollout that is not there", clitest.New(), nil, nil, []string{"--attach", "x"}, exit.Failure, `there is no rollout "x"`},
 	} {
