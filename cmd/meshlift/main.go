@@ -12,6 +12,7 @@ import (
 	"meshlift.dev/meshlift/internal/agent"
 	"meshlift.dev/meshlift/internal/cli"
 	"meshlift.dev/meshlift/internal/cli/install"
+	"meshlift.dev/meshlift/internal/hub"
 )
 
 // version of the build, set by the linker.
@@ -25,6 +26,6 @@ func run() int {
 	flags := cli.Flags()
 	env := cli.NewEnv(os.Args[0], version, flags)
 	releases := func() (install.Releases, error) { return cli.Releases(flags) }
-	root := cli.New(env, flags, agent.NewCommand(), install.NewCommand(env, releases), install.NewUninstallCommand(env, releases), cli.Bundle(env))
+	root := cli.New(env, flags, agent.NewCommand(), hub.NewCommand(version), install.NewCommand(env, releases), install.NewUninstallCommand(env, releases), cli.Bundle(env))
 	return cli.Run(ctx, root, cli.Arguments(os.Args), os.Stderr)
 }

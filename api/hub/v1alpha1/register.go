@@ -20,6 +20,17 @@ const FieldManager = "meshlift-hub"
 // member that leaves its mesh keeps its configuration.
 const SidecarFieldManager = "meshlift-hub-sidecars"
 
+const (
+	// MemberFinalizer keeps a MemberCluster that is deleted until the hub has taken leave of the cluster.
+	MemberFinalizer = "hub.meshlift.dev/member"
+	// ForgetAnnotation on a MemberCluster, with a reason, lets it go without a word to the cluster, which keeps the last answers
+	// of the hub.
+	ForgetAnnotation = "hub.meshlift.dev/forget"
+	// MemberAccount is the name of the ServiceAccount of the hub in a member, and of the ClusterRole that holds its rights. The role owns
+	// everything else of the account.
+	MemberAccount = "meshlift-hub"
+)
+
 // AddToScheme registers the kinds of this package.
 func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion,
