@@ -23,6 +23,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
+
+	"meshlift.dev/meshlift/internal/catalog"
 )
 
 func load(t *testing.T) *chartv2.Chart {
@@ -150,6 +152,15 @@ func TestEveryObjectIsValidForEverySetOfValues(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTheCatalogOffersTheAgentOfThisBuild(t *testing.T) {
+	for _, c := range catalog.Default().Components {
+		if c.Name == "asm" && c.Version == load(t).Metadata.Version && c.Helm.Chart == load(t).Name() {
+			return
+		}
+	}
+	t.Errorf("component asm of internal/catalog/catalog.yaml has not the version %s of the chart", load(t).Metadata.Version)
 }
 
 func TestTheSchemaRefusesWhatTheChartDoesNotKnow(t *testing.T) {

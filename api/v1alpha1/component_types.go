@@ -10,10 +10,10 @@ type Component struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	Title string `json:"title,omitempty"`
-	// Version that is offered.
-	// +kubebuilder:validation:MinLength=1
+	// Version that is offered; empty: the one that the channel of an OLM subscription offers, and none for Helm releases.
 	// +kubebuilder:validation:MaxLength=64
-	Version string `json:"version"`
+	// +optional
+	Version string `json:"version,omitempty"`
 	// AfterIstio takes the component out of step 1: it may be upgraded at any time and holds nothing up.
 	// +optional
 	AfterIstio bool `json:"afterIstio,omitempty"`

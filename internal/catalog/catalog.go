@@ -85,6 +85,7 @@ const (
 	maxReleases   = 500
 	maxPaths      = 2000
 	maxKubernetes = 100
+	maxComponents = 50
 )
 
 // Validate tells in one sentence what is wrong with the catalog: too many entries, versions that cannot be read, entries
@@ -129,6 +130,7 @@ func (c Catalog) Validate() error {
 		}
 		found.kubernetes(name, p.Kubernetes)
 	}
+	found.components(c.Components)
 	return found.err()
 }
 

@@ -38,6 +38,11 @@ func consistent(t *testing.T, c catalog.Catalog, from, to, kubernetes string) {
 			t.Fatalf("%q is a target of %q on %q and refused: %s", target, from, kubernetes, r.Message)
 		}
 	}
+	for _, m := range c.Components {
+		if m.Name == "istio" || m.Name == "kubernetes" || m.Helm == nil && m.OLM == nil {
+			t.Fatalf("component %q is accepted: %+v", m.Name, m)
+		}
+	}
 	full, r := c.Resolve(to)
 	switch {
 	case r != nil:
@@ -79,6 +84,8 @@ func FuzzACatalogObjectIsMergedSoundlyOrRefusedInOneSentence(f *testing.F) {
 		`{"releases":[{"version":"1.30","kubernetes":[]}],"paths":[{"from":"1.30","to":"1.30"},{"from":"x","to":"y\n"}]}`,
 		`{"chartRepository":"file:///etc/passwd","imageHub":"\u001b]0;x\u0007","paths":[{"from":"1.30","to":"1.31","kubernetes":["1.037","","1.37"]}]}`,
 		`{"releases":null,"paths":null}`,
+		`{"components":[{"name":"asm","version":"9","helm":{"chart":"x","repository":"file:///etc/passwd","chartVersion":"\u001b"}},{"name":"istio","version":"1"},{"name":"A\n"},{"name":"x","olm":{"package":""}}]}`,
+		`{"components":[{"name":"jaeger-operator","version":"1.65.0","olm":{"package":"jaeger","channel":"stable"}},{"name":"b","version":"1.2.3","helm":{"chart":"b"}}]}`,
 	} {
 		f.Add([]byte(spec), "1.30.0", "1.31", "v1.37.2")
 	}

@@ -58,7 +58,7 @@ func convert(r *v1.Release) *release.Release {
 		}
 	}
 	if r.Chart != nil && r.Chart.Metadata != nil {
-		out.Chart, out.ChartVersion = r.Chart.Name(), r.Chart.Metadata.Version
+		out.Chart, out.ChartVersion, out.AppVersion = r.Chart.Name(), r.Chart.Metadata.Version, r.Chart.Metadata.AppVersion
 	}
 	if r.Info != nil {
 		out.Status, out.Description, out.Updated = r.Info.Status.String(), r.Info.Description, r.Info.LastDeployed
@@ -187,7 +187,7 @@ func (c *Client) unlock(cfg *action.Configuration, r *v1.Release, s release.Spec
 	if age := c.options.Now().Sub(r.Info.LastDeployed); !ours && age < c.options.Patience {
 		return fmt.Errorf("change release %q: it is %s since %s ago: %w", r.Name, r.Info.Status, age.Round(1e9), release.ErrBusy)
 	}
-	r.SetStatus(common.StatusFailed, fmt.Sprintf("Meshlift found it %s and takes over", r.Info.Status))
+	r.SetStatus(common.StatusFailed, fmt.Sprintf(release.TakenOver+" %s and takes over", r.Info.Status))
 	if err := cfg.Releases.Update(r); err != nil {
 		return fmt.Errorf("unlock release %q: %w", r.Name, err)
 	}

@@ -14,6 +14,12 @@ var ErrNotFound = errors.New("release not found")
 // again later.
 var ErrBusy = errors.New("somebody else is changing the release")
 
+// BuiltIn as [Source.Repository] are the charts that are built into Meshlift.
+const BuiltIn = "built-in"
+
+// TakenOver begins the description of a revision that a dead process left pending.
+const TakenOver = "Meshlift found it"
+
 // Release is what Helm remembers about one installation of a chart.
 type Release struct {
 	Name, Namespace string
@@ -21,6 +27,8 @@ type Release struct {
 	Revision int
 	// Chart is the name of the chart, ChartVersion its version.
 	Chart, ChartVersion string
+	// AppVersion is what the chart says it installs.
+	AppVersion string
 	// Status as in "helm status": "deployed", "failed", "pending-install" …
 	Status string
 	// Description says more about Status, for example why it failed.
@@ -49,7 +57,7 @@ func (c Chart) Mentions(key string) bool { return c.Words[key] }
 
 // Source says which chart to take from where.
 type Source struct {
-	// Repository is the URL of a Helm repository ("https://…"), of an OCI registry ("oci://…"), or a directory.
+	// Repository is the URL of a Helm repository ("https://…"), of an OCI registry ("oci://…"), a directory, or [BuiltIn].
 	Repository string
 	// Name of the chart: "istiod", "base".
 	Name string

@@ -19,6 +19,7 @@ import (
 	"meshlift.dev/meshlift/internal/catalog"
 	"meshlift.dev/meshlift/internal/cli/env"
 	"meshlift.dev/meshlift/internal/cli/exit"
+	"meshlift.dev/meshlift/internal/component"
 	"meshlift.dev/meshlift/internal/release"
 )
 
@@ -150,8 +151,8 @@ func (o *create) others(ctx context.Context, repositories Repositories, cat cata
 		return err
 	}
 	for _, c := range cat.Components {
-		if c.Helm == nil {
-			continue
+		if c.Helm == nil || c.Version == "" || c.Helm.Chart == component.AgentChart {
+			continue // nothing is offered, or it is packed below
 		}
 		s := release.Source{Repository: c.Helm.Repository, Name: c.Helm.Chart, Version: c.Helm.ChartVersion}
 		if s.Repository == "" {
