@@ -96,7 +96,8 @@ func (d *decision) undo(row *hub.ComponentStatus, c v1alpha1.Component, found, b
 
 // halfway tells whether a failed request has left something that is to be rolled back.
 func halfway(h *Helm, req *hub.ComponentRequest) bool {
-	return ours(h, req) || h.Last.Status == pendingRollback || h.Last.Status == failed && strings.HasPrefix(h.Last.Description, "Rollback")
+	begun := strings.HasPrefix(h.Last.Description, "Rollback") || strings.HasPrefix(h.Last.Description, release.TakenOver)
+	return ours(h, req) || h.Last.Status == pendingRollback || h.Last.Status == failed && begun
 }
 
 // ours tells whether the request made the newest revision of the release.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"time"
 
 	"helm.sh/helm/v4/pkg/action"
 	chartv2 "helm.sh/helm/v4/pkg/chart/v2"
@@ -20,6 +21,9 @@ import (
 
 // maxHistory is how many revisions of a release Helm keeps. Each is a Secret of some hundred kilobytes.
 const maxHistory = 5
+
+// hookTimeout is how long a hook of a chart may run, as in Helm's command line.
+const hookTimeout = 5 * time.Minute
 
 // Release returns what is recorded last about a release, [release.ErrNotFound] when there is nothing.
 func (c *Client) Release(ctx context.Context, namespace, name string) (*release.Release, error) {
@@ -187,7 +191,12 @@ func (c *Client) unlock(cfg *action.Configuration, r *v1.Release, s release.Spec
 	if age := c.options.Now().Sub(r.Info.LastDeployed); !ours && age < c.options.Patience {
 		return fmt.Errorf("change release %q: it is %s since %s ago: %w", r.Name, r.Info.Status, age.Round(1e9), release.ErrBusy)
 	}
-	r.SetStatus(common.StatusFailed, fmt.Sprintf(release.TakenOver+" %s and takes over", r.Info.Status))
+	return takeOver(cfg, r)
+}
+
+// takeOver marks a pending revision as failed, which is what it is.
+func takeOver(cfg *action.Configuration, r *v1.Release) error {
+	r.SetStatus(common.StatusFailed, fmt.Sprintf("%s %s and takes over", release.TakenOver, r.Info.Status))
 	if err := cfg.Releases.Update(r); err != nil {
 		return fmt.Errorf("unlock release %q: %w", r.Name, err)
 	}
@@ -222,6 +231,7 @@ func upgrade(cfg *action.Configuration, present *v1.Release, chart *chartv2.Char
 	up.DisableOpenAPIValidation = true
 	up.SkipCRDs = true
 	up.MaxHistory = maxHistory
+	up.Timeout = hookTimeout
 	up.Description = "Upgraded by Meshlift"
 	if _, err := up.Run(s.Name, chart, deepCopy(s.Values)); err != nil {
 		return fmt.Errorf("upgrade release %q: %w", s.Name, err)

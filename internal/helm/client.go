@@ -3,6 +3,7 @@ package helm
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -36,6 +37,8 @@ type Options struct {
 	Patience time.Duration
 	// Now is the clock; default time.Now.
 	Now func() time.Time
+	// BuiltIn are the charts of [release.BuiltIn] by name.
+	BuiltIn map[string]fs.FS
 	// Log of what Helm does; default: nothing.
 	Log *slog.Logger
 }
@@ -46,6 +49,7 @@ type Client struct {
 	options Options
 	writing sync.Mutex
 	charts  cache
+	known   known
 }
 
 // New returns a client. It does not connect yet.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"sync"
 
+	chartarchive "helm.sh/helm/v4/pkg/chart/loader/archive"
 	chartv2 "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/registry"
@@ -68,6 +70,9 @@ func (c *Client) whole(ctx context.Context, s release.Source) (*chartv2.Chart, e
 
 func (c *Client) read(ctx context.Context, s release.Source) (*chartv2.Chart, error) {
 	remote := strings.HasPrefix(s.Repository, "oci://") || strings.HasPrefix(s.Repository, "http://") || strings.HasPrefix(s.Repository, "https://")
+	if s.Repository == release.BuiltIn {
+		return c.readBuiltIn(s)
+	}
 	if !remote {
 		return readDirectory(s)
 	}
@@ -85,6 +90,26 @@ func (c *Client) read(ctx context.Context, s release.Source) (*chartv2.Chart, er
 		c.charts.put(s, archive)
 	}
 	return loader.LoadArchive(bytes.NewReader(archive))
+}
+
+func (c *Client) readBuiltIn(s release.Source) (*chartv2.Chart, error) {
+	files := c.options.BuiltIn[s.Name]
+	if files == nil {
+		return nil, errors.New("no such chart is built in")
+	}
+	var list []*chartarchive.BufferedFile
+	err := fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(files, path)
+		list = append(list, &chartarchive.BufferedFile{Name: path, Data: data})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return loader.LoadFiles(list)
 }
 
 // readDirectory finds a chart in a directory: as a folder, as an archive, or where Istio's source tree has it.

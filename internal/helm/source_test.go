@@ -8,12 +8,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 	admissionregistration "k8s.io/api/admissionregistration/v1"
@@ -246,5 +248,24 @@ func TestWhatIstiodWritesIntoAWebhookIsKept(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, rendered); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestAChartThatIsBuiltInIsReadFromTheBinary(t *testing.T) {
+	c, err := New(Options{REST: &rest.Config{}, BuiltIn: map[string]fs.FS{"own": fstest.MapFS{
+		"Chart.yaml":      {Data: []byte("apiVersion: v2\nname: own\nversion: 1.2.3\n")},
+		"crds/thing.yaml": {Data: []byte("apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: things.example.com}\n")},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	crds, err := c.CRDs(t.Context(), release.Source{Repository: release.BuiltIn, Name: "own", Version: "1.2.3"})
+	if err != nil || len(crds) != 1 || crds[0].GetName() != "things.example.com" {
+		t.Errorf("%v, %v", crds, err)
+	}
+	for _, s := range []release.Source{{Repository: release.BuiltIn, Name: "own", Version: "9.9.9"}, {Repository: release.BuiltIn, Name: "other", Version: "1.2.3"}} {
+		if _, err := c.CRDs(t.Context(), s); err == nil {
+			t.Errorf("%v was found", s)
+		}
 	}
 }

@@ -21,6 +21,7 @@ type part struct {
 func wire(p part) error {
 	for _, register := range []func(part) error{
 		members,
+		components,
 	} {
 		if err := register(p); err != nil {
 			return err
