@@ -16,6 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/helm"
+	"meshlift.dev/meshlift/internal/release"
 	"meshlift.dev/meshlift/test/lab/labtest"
 )
 
@@ -60,6 +62,7 @@ func (c *cluster) complete(t *testing.T) {
 func TestMoves(t *testing.T) {
 	t.Parallel()
 	c := withAgent(t, "moves", nil, "--workloads", "gateway")
+	c.ambient(t)
 	namespace(t, c.Lab, "shop", map[string]string{"istio.io/rev": oldRev})
 	for _, name := range []string{"cart", "catalog", "payment"} {
 		c.create(t, deployment("shop", name, 2))
@@ -78,7 +81,7 @@ func TestMoves(t *testing.T) {
 	t.Run("a move that fails stops, shows the events of its pods, and goes on when its owner repairs it", func(t *testing.T) { c.failsAndIsRepaired(t) })
 	t.Run("a move that the rehearsal refuses touches nothing, and is retried", func(t *testing.T) { c.rehearsalRefuses(t) })
 	t.Run("a gateway that replaces its pod first is surged and gets its strategy back", func(t *testing.T) { c.gatewaySurges(t) })
-	t.Run("a Gateway of the Gateway API moves by its label, and back", func(t *testing.T) { c.gatewayAPI(t) })
+	t.Run("a Gateway of the Gateway API and a waypoint move by their label, and back", func(t *testing.T) { c.gatewayAPI(t) })
 	t.Run("a handover that somebody destroys is repaired", func(t *testing.T) { c.handoverIsRepaired(t) })
 
 	c.ok(t, "rollout", "--no-prompt")
@@ -226,30 +229,55 @@ func (c *cluster) gatewaySurges(t *testing.T) {
 	})
 }
 
+// gatewayAPI moves what istiod itself renders: an ingress gateway and a waypoint.
 func (c *cluster) gatewayAPI(t *testing.T) {
-	c.Kubectl(t, strings.NewReader(`{"apiVersion":"gateway.networking.k8s.io/v1","kind":"Gateway","metadata":{"name":"web","namespace":"shop"},
-		"spec":{"gatewayClassName":"istio","listeners":[{"name":"http","port":80,"protocol":"HTTP"}]}}`), "apply", "-f", "-")
-	on := func(revision string) {
-		t.Helper()
-		labtest.Eventually(t, time.Minute, "Gateway web runs on "+revision, func(ctx context.Context) string {
-			pods := &corev1.PodList{}
-			if err := c.Client.List(ctx, pods, client.InNamespace("shop"), client.MatchingLabels{"gateway.networking.k8s.io/gateway-name": "web"}); err != nil {
-				return err.Error()
-			}
-			if len(pods.Items) != 1 {
-				return fmt.Sprintf("%d pods", len(pods.Items))
-			}
-			if got := pods.Items[0].Annotations["istio.io/rev"]; got != revision {
-				return "it runs on " + got
-			}
-			return ""
-		})
+	for name, spec := range map[string]string{
+		"web":      `{"gatewayClassName":"istio","listeners":[{"name":"http","port":80,"protocol":"HTTP"}]}`,
+		"waypoint": `{"gatewayClassName":"istio-waypoint","listeners":[{"name":"mesh","port":15008,"protocol":"HBONE"}]}`,
+	} {
+		c.Kubectl(t, strings.NewReader(`{"apiVersion":"gateway.networking.k8s.io/v1","kind":"Gateway","metadata":{"name":"`+name+`","namespace":"shop"},"spec":`+spec+`}`), "apply", "-f", "-")
+		c.renderedBy(t, name, oldRev)
+		c.ok(t, "rollout", "shop/Gateway/"+name, "--no-prompt")
+		c.renderedBy(t, name, newRev)
+		c.ok(t, "rollout", "shop/Gateway/"+name, "--back", "--no-prompt")
+		c.renderedBy(t, name, oldRev)
 	}
-	on(oldRev)
-	c.ok(t, "rollout", "shop/Gateway/web", "--no-prompt")
-	on(newRev)
-	c.ok(t, "rollout", "shop/Gateway/web", "--back", "--no-prompt")
-	on(oldRev)
+}
+
+// renderedBy waits until a Gateway has one pod, and it is that of the revision.
+func (c *cluster) renderedBy(t *testing.T, name, revision string) {
+	t.Helper()
+	labtest.Eventually(t, time.Minute, "Gateway "+name+" runs on "+revision, func(ctx context.Context) string {
+		pods := &corev1.PodList{}
+		if err := c.Client.List(ctx, pods, client.InNamespace("shop"), client.MatchingLabels{"gateway.networking.k8s.io/gateway-name": name}); err != nil {
+			return err.Error()
+		}
+		if len(pods.Items) != 1 {
+			return fmt.Sprintf("%d pods", len(pods.Items))
+		}
+		if got := pods.Items[0].Annotations["istio.io/rev"]; got != revision {
+			return "it runs on " + got
+		}
+		return ""
+	})
+}
+
+// ambient has istiod serve waypoints, by values that the next istiod gets too.
+func (c *cluster) ambient(t *testing.T) {
+	t.Helper()
+	h, err := helm.New(helm.Options{REST: c.REST})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := h.Release(t.Context(), "istio-system", "istiod-"+oldRev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Values["pilot"] = map[string]any{"env": map[string]any{"PILOT_ENABLE_AMBIENT": "true"}}
+	if err := h.Amend(t.Context(), release.Spec{Name: r.Name, Namespace: r.Namespace, Values: r.Values, Labels: r.Labels}); err != nil {
+		t.Fatal(err)
+	}
+	available(t, c.Lab, r.Namespace, r.Name)
 }
 
 // leastAvailable watches a Deployment and returns the least number of available pods that it had.
