@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
+	"meshlift.dev/meshlift/internal/cli/components"
 	"meshlift.dev/meshlift/internal/cli/decommission"
 	"meshlift.dev/meshlift/internal/cli/env"
 	"meshlift.dev/meshlift/internal/cli/envoyfilters"
@@ -56,6 +57,8 @@ func New(e *env.Env, flags *genericclioptions.ConfigFlags, more ...*cobra.Comman
 	for _, c := range []*cobra.Command{upgrade.NewCommand(e), envoyfilters.NewCommand(e), rollout.NewCommand(e), decommission.NewCommand(e)} {
 		add(root, "do", c)
 	}
+	add(root, "hub", components.NewCommand(e))
+	root.AddGroup(&cobra.Group{ID: "hub", Title: "Several clusters (in the cluster of the hub):"})
 	for _, c := range more {
 		add(root, "run", c)
 	}

@@ -16,6 +16,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/cli/exit"
 	"meshlift.dev/meshlift/internal/mesh"
@@ -78,6 +79,7 @@ func Scheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(s))
 	utilruntime.Must(v1alpha1.AddToScheme(s))
+	utilruntime.Must(hub.AddToScheme(s))
 	return s
 }
 

@@ -132,6 +132,42 @@ func (b *Builder) rolloutsManifest(source string) step {
 	}
 }
 
+// olmCRDs is the step that copies the CRDs of the Operator Lifecycle Manager.
+func (b *Builder) olmCRDs(source string) step {
+	dir := b.Dir.OLM()
+	return step{
+		name: "olm-crds", outputs: []string{dir},
+		stamp: func(context.Context) (string, error) { return stamp(source, []string{recipe}) },
+		run: func(ctx context.Context, _ *progress) error {
+			module, err := moduleDir(ctx, source, olmAPI)
+			if err != nil {
+				return err
+			}
+			return replaceDir(dir, func(temporary string) error {
+				return copyYAML(filepath.Join(module, "crds"), temporary)
+			})
+		},
+	}
+}
+
+// copyYAML copies the YAML files of one directory.
+func copyYAML(from, to string) error {
+	names, err := filepath.Glob(filepath.Join(from, "*.yaml"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(to, filepath.Base(name)), content, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // replaceDir fills a new directory and puts it in the place of dir.
 func replaceDir(dir string, fill func(temporary string) error) error {
 	temporary := dir + ".tmp"

@@ -37,6 +37,7 @@ const (
 	istioCommit        = "eed52ebb66ad"
 	gatewayAPI         = "sigs.k8s.io/gateway-api"
 	argoRollouts       = "github.com/argoproj/argo-rollouts"
+	olmAPI             = "github.com/operator-framework/api"
 	kwokVersion        = "0.8.0"
 	noCommit           = "0000000000000000000000000000000000000000"
 	anyBuildDate       = "2026-01-01T00:00:00Z"
@@ -62,6 +63,7 @@ func (b *Builder) steps() []step {
 		b.gatewayCRDs(istio),
 		b.goBuild(RolloutsController, argo, argoRollouts+"/cmd/rollouts-controller", "", true),
 		b.rolloutsManifest(argo),
+		b.olmCRDs(filepath.Join(b.Source, "olm")),
 	}
 }
 

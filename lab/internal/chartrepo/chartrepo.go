@@ -1,4 +1,5 @@
-// Package chartrepo serves the charts of several versions of Istio as an ordinary Helm repository.
+// Package chartrepo serves the charts of several versions of Istio, and stand-ins for those of operators, as an ordinary Helm
+// repository.
 package chartrepo
 
 import (
@@ -113,6 +114,15 @@ func (r *Repository) packAll() error {
 			if _, err := util.Save(c, r.dir); err != nil {
 				return fmt.Errorf("pack %s: %w", path, err)
 			}
+		}
+	}
+	for _, s := range standIns {
+		c, err := s.chart()
+		if err != nil {
+			return err
+		}
+		if _, err := util.Save(c, r.dir); err != nil {
+			return fmt.Errorf("pack %s: %w", s.name, err)
 		}
 	}
 	index, err := repo.IndexDirectory(r.dir, "")

@@ -71,8 +71,11 @@ func TestServe(t *testing.T) {
 	if err := yaml.Unmarshal(w.Body.Bytes(), index); err != nil || w.Code != 200 {
 		t.Fatalf("index: %d %v", w.Code, err)
 	}
-	if len(index.Entries) != 2 || len(index.Entries["istiod"]) != 2 {
+	if len(index.Entries) != 2+3 || len(index.Entries["istiod"]) != 2 {
 		t.Fatalf("entries %v", index.Entries)
+	}
+	if len(index.Entries["flagger"]) != 3 {
+		t.Errorf("stand-ins %v", index.Entries["flagger"])
 	}
 	newest := index.Entries["istiod"][0]
 	if newest.Version != "1.30.0" || newest.Digest == "" {
@@ -84,6 +87,18 @@ func TestServe(t *testing.T) {
 	for _, path := range []string{"/", "/charts/", "/charts/../index.yaml", "/charts/x/index.yaml", "/charts/nosuch.tgz", "/charts/state.json"} {
 		if w := get(path); w.Code != 404 {
 			t.Errorf("%s: %d", path, w.Code)
+		}
+	}
+}
+
+func TestStandInsSayThatTheyAreNone(t *testing.T) {
+	for _, s := range standIns {
+		c, err := s.chart()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Name() != s.name || c.Metadata.Version != s.version || c.Metadata.Annotations[StandIn] != "true" || len(c.CRDObjects()) != 1 || c.Values["mode"] != s.mode {
+			t.Errorf("%s %s: %+v, %v", s.name, s.version, c.Metadata, c.Values)
 		}
 	}
 }

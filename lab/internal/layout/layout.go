@@ -4,6 +4,7 @@
 //	.lab/istio/<version>/     pilot-discovery, pilot-agent (links into bin), charts/
 //	.lab/istio/gateway-api/   the standard CRDs of the Gateway API
 //	.lab/argo-rollouts/       the manifest of Argo Rollouts
+//	.lab/olm/                 the CRDs of the Operator Lifecycle Manager
 //	.lab/run/<name>/          state of a running lab
 package layout
 
@@ -102,6 +103,9 @@ func (d Dir) GatewayAPI() string { return filepath.Join(string(d), "istio", "gat
 
 // ArgoRollouts returns the directory of the manifest of Argo Rollouts.
 func (d Dir) ArgoRollouts() string { return filepath.Join(string(d), "argo-rollouts") }
+
+// OLM returns the directory of the CRDs of the Operator Lifecycle Manager.
+func (d Dir) OLM() string { return filepath.Join(string(d), "olm") }
 
 // Run returns the state directory of the lab called name.
 func (d Dir) Run(name string) string { return filepath.Join(string(d), "run", name) }
