@@ -22,6 +22,7 @@ func wire(p part) error {
 	for _, register := range []func(part) error{
 		members,
 		components,
+		meshes,
 	} {
 		if err := register(p); err != nil {
 			return err
