@@ -26,6 +26,6 @@ func run() int {
 	flags := cli.Flags()
 	env := cli.NewEnv(os.Args[0], version, flags)
 	releases := func() (install.Releases, error) { return cli.Releases(flags) }
-	root := cli.New(env, flags, agent.NewCommand(), hub.NewCommand(version), install.NewCommand(env, releases), install.NewUninstallCommand(env, releases), cli.Bundle(env))
+	root := cli.New(env, flags, agent.NewCommand(), hub.NewCommand(version), install.NewCommand(env, releases), install.NewUninstallCommand(env, releases), cli.Cluster(env, flags), cli.Bundle(env))
 	return cli.Run(ctx, root, cli.Arguments(os.Args), os.Stderr)
 }

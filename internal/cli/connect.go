@@ -19,9 +19,11 @@ import (
 
 	"meshlift.dev/meshlift/charts"
 	"meshlift.dev/meshlift/internal/cli/bundle"
+	"meshlift.dev/meshlift/internal/cli/cluster"
 	"meshlift.dev/meshlift/internal/cli/env"
 	"meshlift.dev/meshlift/internal/cli/install"
 	"meshlift.dev/meshlift/internal/helm"
+	"meshlift.dev/meshlift/internal/member"
 	"meshlift.dev/meshlift/internal/mesh"
 	"meshlift.dev/meshlift/internal/observe"
 )
@@ -167,6 +169,25 @@ func Releases(flags *genericclioptions.ConfigFlags) (install.Releases, error) {
 		return nil, err
 	}
 	return helm.New(helm.Options{REST: config})
+}
+
+// Cluster returns "meshlift cluster".
+func Cluster(e *env.Env, flags *genericclioptions.ConfigFlags) *cobra.Command {
+	return cluster.NewCommand(e, cluster.Member{
+		Connect: func(config *rest.Config) (client.WithWatch, error) {
+			c, err := client.NewWithWatch(config, client.Options{Scheme: env.Scheme()})
+			if err != nil {
+				return nil, fmt.Errorf("connect to %s: %w", config.Host, err)
+			}
+			return c, nil
+		},
+		Releases: func(config *rest.Config) (install.Releases, error) { return helm.New(helm.Options{REST: config}) },
+		Check: func(kubeconfig []byte) error {
+			_, err := member.Parse(kubeconfig)
+			return err
+		},
+		HubKubeconfig: flags.KubeConfig, HubContext: flags.Context,
+	})
 }
 
 // Bundle returns "meshlift bundle" with the charts that are built in.

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/view"
 )
@@ -60,6 +61,22 @@ func (e *Env) CompleteUpgrade(cmd *cobra.Command, args []string, prefix string) 
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return e.CompleteUpgrades(cmd, args, prefix)
+}
+
+// CompleteCluster offers the names of the clusters of the hub for the first argument.
+func (e *Env) CompleteCluster(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return e.names(cmd, args, func(ctx context.Context, c client.Client) []string {
+		var list hub.MemberClusterList
+		_ = c.List(ctx, &list) // Completion has no way to show an error.
+		var out []string
+		for _, m := range list.Items {
+			out = append(out, m.Name)
+		}
+		return out
+	})
 }
 
 // CompleteRollouts offers the names of rollouts that are not complete.

@@ -91,12 +91,34 @@ It needs the rights of a cluster administrator.
 	return cmd
 }
 
+// Agent says how the agent is to be installed.
+type Agent struct {
+	// Namespace of it.
+	Namespace string
+	// Image with its tag; "" for the one of this version.
+	Image string
+	// Set are values of the chart, as path.to.key=YAML.
+	Set []string
+	// Wait until it is ready, for Timeout at most.
+	Wait    bool
+	Timeout time.Duration
+}
+
+// Into installs the agent in a cluster that the flags of the command do not name, as "install" does.
+func Into(ctx context.Context, e *env.Env, c client.WithWatch, releases func() (Releases, error), a Agent) error {
+	return (&options{env: e, releases: releases, namespace: a.Namespace, image: a.Image, set: a.Set, wait: a.Wait, timeout: a.Timeout}).into(ctx, c)
+}
+
 func (o *options) run(ctx context.Context) error {
-	supplied, err := Values(o.image, o.set)
+	c, err := o.env.Client()
 	if err != nil {
 		return err
 	}
-	c, err := o.env.Client()
+	return o.into(ctx, c)
+}
+
+func (o *options) into(ctx context.Context, c client.WithWatch) error {
+	supplied, err := Values(o.image, o.set)
 	if err != nil {
 		return err
 	}
