@@ -144,9 +144,10 @@ func (k *link) run(ctx context.Context, done chan<- struct{}, poke <-chan struct
 	}
 }
 
-// ask probes once, and once more over new connections before it believes that nobody answers.
+// ask probes once, and once more over new connections before it believes that nobody answers. The first probe is the shorter one: it
+// finds connections that died without a word.
 func (k *link) ask(ctx context.Context) answer {
-	a := probe(ctx, k.wire, k.name, k.options.Limit)
+	a := probe(ctx, k.wire, k.name, k.options.Limit*2/5)
 	if a.ok || ctx.Err() != nil {
 		return a
 	}

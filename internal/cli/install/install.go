@@ -114,7 +114,11 @@ func (o *options) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return o.into(ctx, c)
+	if err := o.into(ctx, c); err != nil || o.dryRun {
+		return err
+	}
+	_, err = fmt.Fprintf(o.env.Out, "See what it found: %s status\n", o.env.Program)
+	return err
 }
 
 func (o *options) into(ctx context.Context, c client.WithWatch) error {
@@ -145,7 +149,7 @@ func (o *options) into(ctx context.Context, c client.WithWatch) error {
 			return err
 		}
 	}
-	_, err = fmt.Fprintf(o.env.Out, "Meshlift %s is installed in namespace %s. See what it found: %s status\n", spec.Source.Version, o.namespace, o.env.Program)
+	_, err = fmt.Fprintf(o.env.Out, "Meshlift %s is installed in namespace %s.\n", spec.Source.Version, o.namespace)
 	return err
 }
 

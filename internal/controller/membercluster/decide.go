@@ -60,10 +60,11 @@ func connection(m *hub.MemberCluster, f facts, s *hub.MemberClusterStatus) {
 	}
 	switch {
 	case c.Connected:
-		if was != nil && was.Status == metav1.ConditionFalse {
+		back := was != nil && was.Status == metav1.ConditionFalse
+		if back {
 			s.Connection.Reconnects++
 		}
-		if last := s.Connection.LastContact; last == nil || c.LastContact.Sub(last.Time) >= perMinute {
+		if last := s.Connection.LastContact; last == nil || back || c.LastContact.Sub(last.Time) >= perMinute {
 			s.Connection.LastContact = &metav1.Time{Time: c.LastContact.Truncate(time.Second)}
 		}
 		set(s, m, hub.ConditionConnected, metav1.ConditionTrue, v1alpha1.ReasonDone, "the API server answers")
