@@ -19,13 +19,14 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
 	"meshlift.dev/meshlift/internal/agent"
 )
 
 // AgentImage is the image name under which the lab runs the agent's binary.
 const AgentImage = "ghcr.io/meshlift/meshlift"
 
-// Lab is one running lab with one cluster.
+// Lab is one running lab, seen from one of its clusters.
 type Lab struct {
 	Name string
 	// Root of the repository.
@@ -62,19 +63,39 @@ func Up(name string, flags ...string) (*Lab, error) {
 	if l.HostCharts, err = l.hostCharts(); err != nil {
 		return l, err
 	}
-	l.Kubeconfig = filepath.Join(root, ".lab", "run", name, "main.kubeconfig")
+	cluster := "main"
+	for n, flag := range flags[:max(0, len(flags)-1)] {
+		if flag == "--clusters" {
+			cluster, _, _ = strings.Cut(flags[n+1], ",")
+		}
+	}
+	return l, l.connect(cluster)
+}
+
+// Cluster is the same lab seen from another one of its clusters; [Up] connects with the first.
+func (l *Lab) Cluster(name string) (*Lab, error) {
+	other := *l
+	return &other, other.connect(name)
+}
+
+// connect with a cluster of the lab.
+func (l *Lab) connect(cluster string) (err error) {
+	l.Kubeconfig = filepath.Join(l.Root, ".lab", "run", l.Name, cluster+".kubeconfig")
 	if l.REST, err = clientcmd.BuildConfigFromFlags("", l.Kubeconfig); err != nil {
-		return l, fmt.Errorf("read the kubeconfig of lab %s: %w", name, err)
+		return fmt.Errorf("read the kubeconfig of lab %s: %w", l.Name, err)
 	}
 	l.REST.QPS, l.REST.Burst = 500, 1000
 	scheme, err := agent.Scheme()
+	if err == nil {
+		err = hub.AddToScheme(scheme)
+	}
 	if err != nil {
-		return l, err
+		return err
 	}
 	if l.Client, err = client.NewWithWatch(l.REST, client.Options{Scheme: scheme}); err != nil {
-		return l, fmt.Errorf("connect to lab %s: %w", name, err)
+		return fmt.Errorf("connect to lab %s: %w", l.Name, err)
 	}
-	return l, nil
+	return nil
 }
 
 // hostCharts asks the lab where its chart repository is.
