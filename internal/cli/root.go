@@ -17,7 +17,9 @@ import (
 	"meshlift.dev/meshlift/internal/cli/env"
 	"meshlift.dev/meshlift/internal/cli/envoyfilters"
 	"meshlift.dev/meshlift/internal/cli/exit"
+	"meshlift.dev/meshlift/internal/cli/mesh"
 	"meshlift.dev/meshlift/internal/cli/plan"
+	"meshlift.dev/meshlift/internal/cli/platform"
 	"meshlift.dev/meshlift/internal/cli/rollout"
 	"meshlift.dev/meshlift/internal/cli/status"
 	"meshlift.dev/meshlift/internal/cli/upgrade"
@@ -57,7 +59,9 @@ func New(e *env.Env, flags *genericclioptions.ConfigFlags, more ...*cobra.Comman
 	for _, c := range []*cobra.Command{upgrade.NewCommand(e), envoyfilters.NewCommand(e), rollout.NewCommand(e), decommission.NewCommand(e)} {
 		add(root, "do", c)
 	}
-	add(root, "hub", components.NewCommand(e))
+	for _, c := range []*cobra.Command{mesh.NewCommand(e), components.NewCommand(e), platform.NewCommand(e)} {
+		add(root, "hub", c)
+	}
 	root.AddGroup(&cobra.Group{ID: "hub", Title: "Several clusters (in the cluster of the hub):"})
 	for _, c := range more {
 		add(root, "run", c)
