@@ -120,6 +120,9 @@ func (o *remover) gone(ctx context.Context, c client.WithWatch, name string) err
 		case u.Err != nil:
 			last = u.Err.Error()
 		default:
+			if o.force {
+				continue // what it waits for does not matter any more
+			}
 			if r := meta.FindStatusCondition(u.Object.Status.Conditions, hub.ConditionReady); r != nil && r.Status != metav1.ConditionTrue && strings.Contains(r.Message, "is being removed") {
 				return exit.Unfinishedf("%s", r.Message)
 			}

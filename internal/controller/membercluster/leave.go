@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -45,8 +46,12 @@ func (r *Reconciler) leave(ctx context.Context, m *hub.MemberCluster) (reconcile
 				"cluster %q is being removed and cannot be told, because %v: it goes when it answers, or at once with `meshlift cluster remove %s --force`", m.Name, err, m.Name))
 			return reconcile.Result{}, r.report(ctx, m, *s)
 		}
-		if err := farewell(ctx, c); err != nil {
+		done, err := farewell(ctx, c)
+		if err != nil {
 			return reconcile.Result{}, fmt.Errorf("take leave of cluster %q: %w", m.Name, err)
+		}
+		if !done {
+			return reconcile.Result{RequeueAfter: lastWord}, nil
 		}
 	}
 	before := m.DeepCopy()
@@ -57,18 +62,27 @@ func (r *Reconciler) leave(ctx context.Context, m *hub.MemberCluster) (reconcile
 	return reconcile.Result{}, nil
 }
 
-// farewell makes the cluster a mesh of its own again. The configuration of its sidecars stays. The ClusterRole owns the hub's account
-// there and goes last: nothing can be done afterwards.
-func farewell(ctx context.Context, c client.Client) error {
-	cp := &v1alpha1.ControlPlane{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SingletonName}}
-	err := c.Patch(ctx, cp, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"hub":null}}`)), client.FieldOwner(hub.FieldManager))
-	if err != nil && !apierrors.IsNotFound(err) && !meta.IsNoMatchError(err) {
-		return fmt.Errorf("take spec.hub out of its ControlPlane: %w", err)
+// lastWord is how long a pass over the mesh that began before the cluster was removed may still write.
+const lastWord = time.Second
+
+// farewell makes the cluster a mesh of its own again; it is done when nobody has told it anything since. The configuration of its
+// sidecars stays. The ClusterRole owns the hub's account there and goes last: nothing can be done afterwards.
+func farewell(ctx context.Context, c client.Client) (done bool, err error) {
+	cp := &v1alpha1.ControlPlane{}
+	switch err := c.Get(ctx, client.ObjectKey{Name: v1alpha1.SingletonName}, cp); {
+	case apierrors.IsNotFound(err), meta.IsNoMatchError(err): // there is no agent
+	case err != nil:
+		return false, fmt.Errorf("read its ControlPlane: %w", err)
+	case cp.Spec.Hub != nil:
+		if err := c.Patch(ctx, cp, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"hub":null}}`)), client.FieldOwner(hub.FieldManager)); client.IgnoreNotFound(err) != nil {
+			return false, fmt.Errorf("take spec.hub out of its ControlPlane: %w", err)
+		}
+		return false, nil
 	}
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: hub.MemberAccount}}
 	err = c.Delete(ctx, role, client.PropagationPolicy(metav1.DeletePropagationBackground))
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
-		return fmt.Errorf("delete the account of the hub: %w", err)
+		return false, fmt.Errorf("delete the account of the hub: %w", err)
 	}
-	return nil
+	return true, nil
 }

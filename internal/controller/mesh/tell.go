@@ -25,6 +25,9 @@ func (r *Reconciler) tell(ctx context.Context, m *hub.Mesh, clusters []cluster, 
 	problems := make([]error, 2*len(clusters))
 	all := members(clusters)
 	for n, c := range clusters {
+		if !c.registered.DeletionTimestamp.IsZero() {
+			continue // it is taken leave of
+		}
 		wait.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, limit)
 			defer cancel()
