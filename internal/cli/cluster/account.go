@@ -29,7 +29,8 @@ const (
 	tokenPatience     = 30 * time.Second
 )
 
-// rules are what the hub needs in a member besides components: Meshlift's objects, what lists show, and to take itself away.
+// rules are what the hub needs in a member without upgrades of components: Meshlift's objects, what lists show, which components are
+// installed, and to take itself away.
 func rules() []*rbacv1ac.PolicyRuleApplyConfiguration {
 	look := []string{"get", "list", "watch"}
 	rule := func(group string, verbs []string, resources ...string) *rbacv1ac.PolicyRuleApplyConfiguration {
@@ -38,6 +39,8 @@ func rules() []*rbacv1ac.PolicyRuleApplyConfiguration {
 	return []*rbacv1ac.PolicyRuleApplyConfiguration{
 		rule("meshlift.dev", []string{"get", "list", "watch", "create", "update", "patch", "delete"}, "controlplanes", "clusterupgrades", "dataplanerollouts", "catalogs"),
 		rule("", look, "pods", "namespaces", "services", "events"),
+		rule("", look, "secrets"), // where Helm keeps what is installed
+		rule("operators.coreos.com", look, "subscriptions", "installplans", "clusterserviceversions"),
 		rule("events.k8s.io", look, "events"),
 		rule("apps", look, "deployments", "statefulsets", "daemonsets", "replicasets"),
 		rule("batch", look, "jobs", "cronjobs"),

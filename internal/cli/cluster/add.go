@@ -48,8 +48,9 @@ version of this binary, make an account for the hub there (ServiceAccount meshli
 hub, and wait until the hub is connected. The kubeconfig that is given here is used once and not stored. Again it does what is
 missing, and ends the same.
 
-The account may do what lists and upgrades of Istio need, and, for upgrades of components, which are charts of others,
-everything; --components=false leaves that out.
+The account may do what upgrades of Istio need, and read what lists show and what is installed; that includes Secrets, where Helm
+keeps its releases. Upgrades of components are charts of others and can need anything, so for them it may do everything;
+--components=false leaves that out.
 
 ` + exit.Help,
 		Example: strings.ReplaceAll(`  {} cluster add east --kubeconfig east.kubeconfig --mesh shop
@@ -73,7 +74,7 @@ everything; --components=false leaves that out.
 	f.BoolVar(&o.agent, "install-agent", true, "Install the agent, or bring it to the version of this binary")
 	f.StringVar(&o.image, "image", "", "Image of the agent with its tag (default: the one of this version)")
 	f.StringArrayVar(&o.set, "set", nil, "Value of the agent's chart, as path.to.key=YAML; may be repeated")
-	f.BoolVar(&o.components, "components", true, "Let the hub upgrade components, for which its account may do everything there")
+	f.BoolVar(&o.components, "components", true, "Let the hub upgrade components, for which its account may do everything in the cluster")
 	f.BoolVar(&o.keep, "keep-credentials", false, "Store the credentials that are given, instead of making an account for the hub")
 	f.StringVar(&o.breakGlass, "break-glass", "", "Override a refusal, with the reason in a sentence, which is recorded")
 	f.BoolVar(&o.wait, "wait", true, "Wait until the hub is connected and the agent reports")

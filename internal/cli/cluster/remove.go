@@ -63,13 +63,19 @@ func (o *remover) run(ctx context.Context, name string) error {
 	if go_, err := o.confirm(m); err != nil || !go_ {
 		return err
 	}
-	if o.force || o.breakGlass != "" {
-		if err := env.Edit(ctx, c, m, o.annotate); err != nil {
-			return hubError(o.env, fmt.Errorf("change MemberCluster %q: %w", name, err))
+	if o.breakGlass != "" {
+		if err := annotate(ctx, c, m, hub.BreakGlassAnnotation, o.breakGlass); err != nil {
+			return hubError(o.env, err)
 		}
 	}
 	if err := c.Delete(ctx, m, client.Preconditions{UID: &m.UID}); client.IgnoreNotFound(err) != nil {
 		return hubError(o.env, fmt.Errorf("delete MemberCluster %q: %w", name, err))
+	}
+	if o.force {
+		// Not before: what is refused must not be forgotten later.
+		if err := annotate(ctx, c, m, hub.ForgetAnnotation, "meshlift cluster remove --force"); client.IgnoreNotFound(err) != nil {
+			return hubError(o.env, err)
+		}
 	}
 	return o.gone(ctx, c, name)
 }
@@ -92,17 +98,21 @@ func (o *remover) confirm(m *hub.MemberCluster) (bool, error) {
 	return ok, err
 }
 
-func (o *remover) annotate(m *hub.MemberCluster) (bool, error) {
-	if m.Annotations == nil {
-		m.Annotations = map[string]string{}
+func annotate(ctx context.Context, c client.Client, m *hub.MemberCluster, key, value string) error {
+	err := c.Get(ctx, client.ObjectKeyFromObject(m), m)
+	if err == nil {
+		err = env.Edit(ctx, c, m, func(m *hub.MemberCluster) (bool, error) {
+			if m.Annotations == nil {
+				m.Annotations = map[string]string{}
+			}
+			m.Annotations[key] = value
+			return true, nil
+		})
 	}
-	if o.force {
-		m.Annotations[hub.ForgetAnnotation] = "meshlift cluster remove --force"
+	if err != nil {
+		return fmt.Errorf("annotate MemberCluster %q: %w", m.Name, err)
 	}
-	if o.breakGlass != "" {
-		m.Annotations[hub.BreakGlassAnnotation] = o.breakGlass
-	}
-	return true, nil
+	return nil
 }
 
 // gone waits until the hub has let the object go, and says why not.

@@ -40,7 +40,7 @@ tokens. The hub goes on without a restart.
 	f := cmd.Flags()
 	o.source.addFlags(f, m)
 	f.StringVar(&o.hubNamespace, "hub-namespace", install.Namespace, "Namespace of the hub, for the Secret")
-	f.BoolVar(&o.components, "components", true, "Let the hub upgrade components, for which its account may do everything there")
+	f.BoolVar(&o.components, "components", true, "Let the hub upgrade components, for which its account may do everything in the cluster")
 	f.BoolVar(&o.keep, "keep-credentials", false, "Store the credentials that are given, instead of a new token of the hub's account")
 	f.DurationVar(&o.timeout, "timeout", time.Minute, "How long to wait for the connection")
 	return cmd

@@ -19,7 +19,7 @@ import (
 func connected(ctx context.Context, e *env.Env, c client.WithWatch, name string, agent bool, timeout time.Duration) error {
 	wait, cancel := env.Deadline(ctx, timeout)
 	defer cancel()
-	said, last := "", "the hub has not looked at it: is it running?"
+	said, last := "", unseen
 	for u := range follow.Object(wait, c, &hub.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name}}, &hub.MemberClusterList{}, e.Resync) {
 		switch {
 		case u.Gone:
@@ -46,8 +46,13 @@ func connected(ctx context.Context, e *env.Env, c client.WithWatch, name string,
 	if ctx.Err() != nil {
 		return exit.Unfinishedf("cluster %q is registered; not waited for the connection any more: see %q", name, e.Program+" cluster list")
 	}
+	if last == unseen {
+		last += ": is it running?"
+	}
 	return exit.Unfinishedf("cluster %q is registered, but after %s: %s", name, timeout, last)
 }
+
+const unseen = "the hub has not looked at the cluster yet"
 
 // obstacle is why a cluster is not ready for work; "" when it is.
 func obstacle(m *hub.MemberCluster, agent bool) string {
@@ -58,7 +63,7 @@ func obstacle(m *hub.MemberCluster, agent bool) string {
 	for _, kind := range kinds {
 		c := meta.FindStatusCondition(m.Status.Conditions, kind)
 		if c == nil {
-			return "the hub has not looked at it: is it running?"
+			return unseen
 		}
 		if c.Status != metav1.ConditionTrue {
 			return c.Message

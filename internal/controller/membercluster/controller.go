@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -55,6 +56,8 @@ type Reconciler struct {
 	Links    Links
 	Recorder events.EventRecorder
 	Clock    clock.PassiveClock
+
+	told sync.Map // the reason of the last event, by cluster: a cache that lags behind would have it told twice
 }
 
 // Reconcile makes one pass over one cluster.
@@ -158,6 +161,9 @@ func (r *Reconciler) report(ctx context.Context, m *hub.MemberCluster, s hub.Mem
 		return fmt.Errorf("write the status of MemberCluster %q: %w", m.Name, err)
 	}
 	if e := event(before.Conditions, s.Conditions); e != nil {
+		if last, _ := r.told.Swap(m.UID, e.reason); last == e.reason {
+			return nil
+		}
 		r.Recorder.Eventf(m, nil, e.kind, e.reason, "Connect", "%s", e.message)
 	}
 	return nil

@@ -54,6 +54,7 @@ func (r *Reconciler) leave(ctx context.Context, m *hub.MemberCluster) (reconcile
 			return reconcile.Result{RequeueAfter: lastWord}, nil
 		}
 	}
+	r.told.Delete(m.UID)
 	before := m.DeepCopy()
 	controllerutil.RemoveFinalizer(m, hub.MemberFinalizer)
 	if err := r.Client.Patch(ctx, m, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
