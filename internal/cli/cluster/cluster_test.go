@@ -181,18 +181,18 @@ func TestWhatCannotBeRegisteredIsRefusedBeforeAnythingChanges(t *testing.T) {
 		code     int
 		sentence string
 	}{
-		"no kubeconfig":     {args: []string{"add", "east"}, code: exit.Usage, sentence: "--kubeconfig FILE says which cluster it is"},
-		"a bad name":        {args: []string{"add", "East", "--kubeconfig", "@"}, code: exit.Usage, sentence: `"East" cannot be the name`},
-		"a missing file":    {args: []string{"add", "east", "--kubeconfig", "/nowhere"}, code: exit.Failure, sentence: "no such file"},
-		"no rights":         {prepare: func(_ *testing.T, w *world) { w.denied = "create clusterroles" }, args: []string{"add", "east", "--kubeconfig", "@"}, code: exit.Refused, sentence: "create clusterroles"},
-		"not everything":    {prepare: func(_ *testing.T, w *world) { w.denied = "* *" }, args: []string{"add", "east", "--kubeconfig", "@"}, code: exit.Refused, sentence: "not needed with --components=false"},
-		"another name":      {objects: []client.Object{other}, args: []string{"add", "east", "--kubeconfig", "@"}, code: exit.Refused, sentence: `registered already, as "other"`},
-		"another hub":       {prepare: func(t *testing.T, w *world) { create(t, w.there, elsewhere.DeepCopy()) }, args: []string{"add", "east", "--kubeconfig", "@"}, code: exit.Refused, sentence: `as "prod-7" of mesh "m"`},
-		"a frozen mesh":     {prepare: frozen, args: []string{"add", "east", "--kubeconfig", "@", "--mesh", "shop"}, code: exit.Refused, sentence: "while old istiods exist"},
-		"unusable to keep":  {args: []string{"add", "east", "--kubeconfig", "@", "--keep-credentials", "--install-agent=false"}, code: exit.Refused, sentence: "it runs a program"},
-		"nobody to rotate":  {args: []string{"rotate", "east", "--kubeconfig", "@"}, code: exit.Refused, sentence: `no cluster "east" in this hub`},
-		"nobody to ask":     {objects: []client.Object{other}, args: []string{"remove", "other"}, code: exit.Usage, sentence: "add --yes"},
-		"a frozen removal":  {objects: []client.Object{other}, prepare: frozen, args: []string{"remove", "other", "--yes", "--force"}, code: exit.Refused, sentence: "while old istiods exist"},
+		"no kubeconfig":    {args: []string{"add", "east"}, code: exit.Usage, sentence: "--kubeconfig FILE says which cluster it is"},
+		"a bad name":       {args: []string{"add", "East", "--kubeconfig", "@"}, code: exit.Usage, sentence: `"East" cannot be the name`},
+		"a missing file":   {args: []string{"add", "east", "--kubeconfig", "/nowhere"}, code: exit.Failure, sentence: "no such file"},
+		"no rights":        {prepare: func(_ *testing.T, w *world) { w.denied = "create clusterroles" }, args: []string{"add", "east", "--kubeconfig", "@"}, code: exit.Refused, sentence: "create clusterroles"},
+		"not everything":   {prepare: func(_ *testing.T, w *world) { w.denied = "* *" }, args: []string{"add", "east", "--kubeconfig", "@"}, code: exit.Refused, sentence: "not needed with --components=false"},
+		"another name":     {objects: []client.Object{other}, args: []string{"add", "east", "--kubeconfig", "@"}, code: exit.Refused, sentence: `registered already, as "other"`},
+		"another hub":      {prepare: func(t *testing.T, w *world) { create(t, w.there, elsewhere.DeepCopy()) }, args: []string{"add", "east", "--kubeconfig", "@"}, code: exit.Refused, sentence: `as "prod-7" of mesh "m"`},
+		"a frozen mesh":    {prepare: frozen, args: []string{"add", "east", "--kubeconfig", "@", "--mesh", "shop"}, code: exit.Refused, sentence: "while old istiods exist"},
+		"unusable to keep": {args: []string{"add", "east", "--kubeconfig", "@", "--keep-credentials", "--install-agent=false"}, code: exit.Refused, sentence: "it runs a program"},
+		"nobody to rotate": {args: []string{"rotate", "east", "--kubeconfig", "@"}, code: exit.Refused, sentence: `no cluster "east" in this hub`},
+		"nobody to ask":    {objects: []client.Object{other}, args: []string{"remove", "other"}, code: exit.Usage, sentence: "add --yes"},
+		"a frozen removal": {objects: []client.Object{other}, prepare: frozen, args: []string{"remove", "other", "--yes", "--force"}, code: exit.Refused, sentence: "while old istiods exist"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, objects(c.objects)...)
