@@ -38,6 +38,7 @@ const agentDeployment = "asm-controller"
 // resync is how often the agent of a connected cluster is looked at; its Deployment is not watched. perMinute is how often the
 // time of the last contact is written.
 const (
+	soon      = 50 * time.Millisecond
 	resync    = 20 * time.Second
 	perMinute = time.Minute
 )
@@ -69,7 +70,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if !m.DeletionTimestamp.IsZero() {
 		return r.leave(ctx, m)
 	}
-	if err := r.hold(ctx, m); err != nil {
+	if err := r.hold(ctx, m); apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: soon}, nil // somebody was faster: look again
+	} else if err != nil {
 		return reconcile.Result{}, err
 	}
 	f := r.gather(ctx, m)

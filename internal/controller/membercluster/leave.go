@@ -57,7 +57,9 @@ func (r *Reconciler) leave(ctx context.Context, m *hub.MemberCluster) (reconcile
 	r.told.Delete(m.UID)
 	before := m.DeepCopy()
 	controllerutil.RemoveFinalizer(m, hub.MemberFinalizer)
-	if err := r.Client.Patch(ctx, m, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := r.Client.Patch(ctx, m, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: soon}, nil
+	} else if err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	return reconcile.Result{}, nil
