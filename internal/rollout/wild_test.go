@@ -243,7 +243,7 @@ func soundActions(t *rapid.T, in Input, out Outcome) {
 			t.Fatalf("%s is not a workload that was asked for", a.Ref)
 		case touched[a.Ref]:
 			t.Fatalf("%s is touched twice at once", a.Ref)
-		case a.Restore && w.Kind != mesh.KindDeployment:
+		case a.Restore && w.Kind != mesh.KindDeployment && w.Kind != mesh.KindStatefulSet:
 			t.Fatalf("%s never had another strategy", a.Ref)
 		case a.Restore && a.Record != (mesh.Move{}):
 			t.Fatalf("a restore that moves: %+v", a)
