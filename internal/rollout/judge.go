@@ -249,6 +249,9 @@ func (d *decider) move(w mesh.Workload, target string, attempt int32) *Action {
 // partition: the annotation on anything else is somebody's own, and nothing to wait for.
 func (d *decider) restore(w mesh.Workload) {
 	kept := w.Kind == mesh.KindDeployment || w.Kind == mesh.KindStatefulSet
+	if n := len(d.out.Actions); n > 0 && d.out.Actions[n-1].Ref == w.Ref {
+		return // for another reason already: a rollout that is stopped, and this workload is skipped
+	}
 	if kept && w.Annotations[v1alpha1.StrategyAnnotation] != "" {
 		d.out.Actions = append(d.out.Actions, Action{Ref: w.Ref, Method: MethodOf(w), Restore: true})
 	}

@@ -239,17 +239,19 @@ func soundActions(t *rapid.T, in Input, out Outcome) {
 	for _, a := range out.Actions {
 		w, ok := in.Inventory.Workload(a.Ref)
 		switch {
-		case !ok || !Selected(in.Spec.Targets, a.Ref):
+		case !ok && !(bare(a.Ref) && len(a.Evict) > 0) || !Selected(in.Spec.Targets, a.Ref):
 			t.Fatalf("%s is not a workload that was asked for", a.Ref)
 		case touched[a.Ref]:
-			t.Fatalf("%s is touched twice at once", a.Ref)
+			t.Fatalf("%s is touched twice at once: %+v", a.Ref, out.Actions)
 		case a.Restore && w.Kind != mesh.KindDeployment && w.Kind != mesh.KindStatefulSet:
 			t.Fatalf("%s never had another strategy", a.Ref)
 		case a.Restore && a.Record != (mesh.Move{}):
 			t.Fatalf("a restore that moves: %+v", a)
+		case len(a.Evict) > 0 && (a.Record != (mesh.Move{}) || a.Target != in.From && a.Target != in.To || !a.Method.evicts()):
+			t.Fatalf("an eviction that does something else: %+v", a)
 		}
 		touched[a.Ref] = true
-		if a.Restore {
+		if a.Restore || len(a.Evict) > 0 {
 			continue
 		}
 		if a.Record.Attempt < 1 || a.Record.Attempt > mesh.MaxAttempt || a.Record.Rollout != in.Name || a.Record.To != a.Target || a.Target != in.From && a.Target != in.To || a.Label != (a.Target == in.To) {
