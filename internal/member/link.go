@@ -131,6 +131,9 @@ func (k *link) run(ctx context.Context, done chan<- struct{}, poke <-chan struct
 			return
 		}
 		k.note(a)
+		if !a.ok {
+			k.wire.reset() // whoever waits for an answer need not wait any longer
+		}
 		switch {
 		case a.ok && !watching:
 			end, watching = k.watch(ctx), true

@@ -143,6 +143,23 @@ func TestAClusterThatStopsAnsweringIsNoticedAndComesBack(t *testing.T) {
 	})
 }
 
+// A request that waits when the probe gives up fails then, and not when its own time is over.
+func TestWhoWaitsForAClusterThatWentAwayIsTold(t *testing.T) {
+	s, l := serve(t), newLinks(t)
+	l.options.RequestLimit = time.Minute
+	l.Set("east", s.target(t))
+	eventually(t, "synced", synced(l, "east"))
+	c, err := l.Client("east")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.hang.Store(true)
+	begin := time.Now()
+	if err := c.List(t.Context(), &v1alpha1.ControlPlaneList{}); err == nil || time.Since(begin) > 15*time.Second {
+		t.Errorf("%v after %s", err, time.Since(begin))
+	}
+}
+
 func TestCredentialsRotateWithoutALossAndBadOnesSaySo(t *testing.T) {
 	s, l := serve(t), newLinks(t)
 	l.Set("east", s.target(t))

@@ -251,7 +251,7 @@ func (f *fleet) tokens(t *testing.T, l *labtest.Lab) []string {
 
 func (f *fleet) removesByForce(t *testing.T) {
 	thaw := f.freeze(t)
-	f.connection(t, "east", metav1.ConditionFalse, time.Minute)
+	t.Logf("noticed after %s", f.connection(t, "east", metav1.ConditionFalse, time.Minute).Round(time.Second))
 	if out := f.cli(t, 5, "cluster", "remove", "east", "--yes"); !strings.Contains(out, "cluster remove east --force") {
 		t.Error(out)
 	}

@@ -96,6 +96,9 @@ func (r *Reconciler) gather(ctx context.Context, m *hub.MemberCluster) facts {
 		return f
 	}
 	f.agent, f.agentErr = r.agent(ctx, m)
+	if f.connection = r.Links.State(m.Name); !f.connection.Connected {
+		return f // it went away while it was asked
+	}
 	cached, err := r.Links.Cached(m.Name)
 	if err != nil {
 		f.objectsErr = err
