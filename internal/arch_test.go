@@ -47,21 +47,19 @@ func layers() map[string]layer {
 		"adapters": {
 			packages: []string{
 				"internal/observe", "internal/xds", "internal/helm", "internal/routing", "internal/restart", "internal/certs",
-				"internal/member", "internal/olm", "internal/login",
+				"internal/member", "internal/olm",
 			},
 			imports: []string{"api", "domain"},
 		},
 		"services":    {packages: []string{"internal/controlplane"}, imports: []string{"api", "domain"}},
 		"controllers": {packages: []string{"internal/controller/*"}, imports: []string{"api", "domain", "adapters"}},
 		"webhook":     {packages: []string{"internal/webhook", "internal/hubwebhook"}, imports: []string{"api", "domain"}},
-		// The HTTP API of the hub reads and edits objects; who may is asked of Kubernetes.
-		"httpapi":  {packages: []string{"internal/httpapi"}, imports: []string{"api", "domain"}},
 		"commands": {packages: []string{"internal/cli/*"}, imports: []string{"api", "domain", "commands", "charts"}},
 		"charts":   {packages: []string{"charts"}},
 		// Wiring knows the concrete adapters. The command line never runs a controller.
 		"cli":   {packages: []string{"internal/cli"}, imports: []string{"api", "domain", "adapters", "commands", "charts"}},
 		"agent": {packages: []string{"internal/agent"}, imports: []string{"api", "domain", "adapters", "services", "controllers", "webhook"}},
-		"hub":   {packages: []string{"internal/hub"}, imports: []string{"api", "domain", "adapters", "services", "controllers", "webhook", "httpapi", "charts"}},
+		"hub":   {packages: []string{"internal/hub"}, imports: []string{"api", "domain", "adapters", "services", "controllers", "webhook", "charts"}},
 		"main":  {packages: []string{"cmd/*"}, imports: []string{"agent", "hub", "cli", "commands"}},
 	}
 }

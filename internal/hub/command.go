@@ -39,10 +39,9 @@ and the clusters go on without it.`,
 	f.DurationVar(&c.LeaseDuration, "leader-elect-lease-duration", 15*time.Second, "how long a leader that died without a word is waited for")
 	f.StringVar(&c.MetricsAddress, "metrics-bind-address", ":8080", "address of the metrics; 0 serves none")
 	f.StringVar(&c.HealthAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 serves none")
-	f.StringVar(&c.APIAddress, "api-bind-address", ":8443", "address of the HTTP API; 0 serves none")
 	f.IntVar(&c.WebhookPort, "webhook-port", 9443, "port of the admission webhooks; 0 serves none")
 	f.StringVar(&c.WebhookService, "webhook-service", "meshlift-hub", "Service in front of the admission webhooks")
-	f.StringVar(&c.WebhookSecret, "webhook-secret", "meshlift-hub-cert", "Secret that holds the certificate of the admission webhooks and of the API")
+	f.StringVar(&c.WebhookSecret, "webhook-secret", "meshlift-hub-cert", "Secret that holds the certificate of the admission webhooks")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log for people, with more detail")
 	return cmd
 }

@@ -44,8 +44,6 @@ type Config struct {
 	LeaseDuration time.Duration
 	// MetricsAddress, HealthAddress: "host:port", "0" to serve nothing.
 	MetricsAddress, HealthAddress string
-	// APIAddress of the HTTP API: "host:port", "0" to serve none.
-	APIAddress string
 	// WebhookPort of the admission webhooks; 0 to serve none.
 	WebhookPort int
 	// WebhookService is the name of the Service in front of the webhooks, WebhookSecret holds their certificate.
