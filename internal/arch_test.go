@@ -54,8 +54,8 @@ func layers() map[string]layer {
 		"services":    {packages: []string{"internal/controlplane"}, imports: []string{"api", "domain"}},
 		"controllers": {packages: []string{"internal/controller/*"}, imports: []string{"api", "domain", "adapters"}},
 		"webhook":     {packages: []string{"internal/webhook", "internal/hubwebhook"}, imports: []string{"api", "domain"}},
-		"commands": {packages: []string{"internal/cli/*"}, imports: []string{"api", "domain", "commands", "charts"}},
-		"charts":   {packages: []string{"charts"}},
+		"commands":    {packages: []string{"internal/cli/*"}, imports: []string{"api", "domain", "commands", "charts"}},
+		"charts":      {packages: []string{"charts"}},
 		// Wiring knows the concrete adapters. The command line never runs a controller.
 		"cli":   {packages: []string{"internal/cli"}, imports: []string{"api", "domain", "adapters", "commands", "charts"}},
 		"agent": {packages: []string{"internal/agent"}, imports: []string{"api", "domain", "adapters", "services", "controllers", "webhook"}},
