@@ -298,6 +298,7 @@ func TestAMemberClusterThatIsNotConnectedOrHasNoAgentIsUnknown(t *testing.T) {
 		{metav1.ConditionUnknown, "", false},
 		{metav1.ConditionFalse, metav1.ConditionTrue, false},
 		{metav1.ConditionTrue, metav1.ConditionFalse, false},
+		{metav1.ConditionTrue, metav1.ConditionUnknown, false},
 		{metav1.ConditionTrue, metav1.ConditionTrue, true},
 		{metav1.ConditionTrue, "", true},
 	} {

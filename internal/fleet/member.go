@@ -21,6 +21,8 @@ type Member struct {
 	// Known is true when the cluster answered and its agent reports. Else the facts are old ones, and Problem says why.
 	Known   bool
 	Problem string
+	// Pending is true for a cluster that is not known because the hub has only begun to ask.
+	Pending bool
 	// Revisions of istiod.
 	Revisions []hub.RevisionSummary
 	// Upgrade that is under way, else the newest one; nil when there is none.
@@ -37,12 +39,12 @@ func Registered(mc *hub.MemberCluster) Member {
 	connected := meta.FindStatusCondition(mc.Status.Conditions, hub.ConditionConnected)
 	agent := meta.FindStatusCondition(mc.Status.Conditions, hub.ConditionAgentReady)
 	switch {
-	case connected == nil:
-		m.Problem = "it was not asked yet"
+	case connected == nil || connected.Status == metav1.ConditionUnknown:
+		m.Problem, m.Pending = "it was not asked yet", true
 	case connected.Status != metav1.ConditionTrue:
 		m.Problem = cmp.Or(connected.Message, "it does not answer")
-	case agent != nil && agent.Status == metav1.ConditionFalse:
-		m.Problem = cmp.Or(agent.Message, "its agent does not run")
+	case agent != nil && agent.Status != metav1.ConditionTrue:
+		m.Problem = cmp.Or(agent.Message, "its agent is not known to run")
 	default:
 		m.Known = true
 	}
@@ -67,6 +69,13 @@ func Observed(name string, cp *v1alpha1.ControlPlane, upgrades []v1alpha1.Cluste
 // Unknown is a cluster that cannot be looked at now: what was known of it, and why.
 func Unknown(last Member, problem string) Member {
 	last.Known, last.Heard, last.Problem = false, false, problem
+	return last
+}
+
+// NotYet is a cluster that the hub has only begun to look at.
+func NotYet(last Member, problem string) Member {
+	last = Unknown(last, problem)
+	last.Pending = true
 	return last
 }
 

@@ -73,6 +73,7 @@ type stand struct {
 	progress              hub.ClusterProgress
 	known, started, moved bool
 	gone                  bool
+	pending               bool
 	obstacle              string
 }
 
@@ -166,6 +167,7 @@ func (d *WavesDecision) start(w hub.ClusterWave, stands []stand, moving int) {
 		limit = int(*w.Parallelism)
 	}
 	var waits, obstacles []string
+	held := false // by a cluster that comes first and will be known in a moment
 	for n := range stands {
 		s := &stands[n]
 		switch {
@@ -175,7 +177,8 @@ func (d *WavesDecision) start(w hub.ClusterWave, stands []stand, moving int) {
 			}
 		case s.obstacle != "":
 			obstacles = append(obstacles, s.obstacle)
-		case limit <= 0 || moving < limit:
+			held = held || s.pending
+		case limit <= 0 || moving < limit && !held:
 			moving++
 			d.Start = append(d.Start, s.progress.Name)
 			waits = append(waits, s.progress.Name+" (starts)")
@@ -239,7 +242,7 @@ func look(in WavesInput, wave, name string) stand {
 		// What it had reached is shown and not believed: it may have changed since.
 		s.progress = before
 		s.progress.Name, s.progress.Wave, s.progress.Step = name, wave, cmp.Or(before.Step, "waits")
-		s.started = before.StartedAt != nil
+		s.started, s.pending = before.StartedAt != nil, o.Pending
 		s.obstacle = fmt.Sprintf("cluster %s does not answer (%s)", name, short(o.Problem))
 		s.progress.Message = s.obstacle + ": make it answer"
 		return s

@@ -65,7 +65,12 @@ func TestWavesStartTheirClustersInOrderAndInParallel(t *testing.T) {
 			o["b"] = broken
 			return o
 		}(), nil, nil, v1alpha1.ReasonFailed, "because cluster b failed"},
-		"a cluster that does not answer holds only itself up":  {hub.MeshUpgradeSpec{Waves: two}, observe(moved("a"), lost(fresh("b")), fresh("c")), nil, []string{"c"}, v1alpha1.ReasonInProgress, "cluster b does not answer"},
+		"a cluster that does not answer holds only itself up": {hub.MeshUpgradeSpec{Waves: two}, observe(moved("a"), lost(fresh("b")), fresh("c")), nil, []string{"c"}, v1alpha1.ReasonInProgress, "cluster b does not answer"},
+		"a cluster that is not asked yet keeps its place": {hub.MeshUpgradeSpec{Waves: two}, func() map[string]Observation {
+			o := observe(moved("a"), fresh("c"), fresh("d"))
+			o["b"] = Observation{Member: NotYet(fresh("b"), "it was not asked yet")}
+			return o
+		}(), nil, nil, hub.ReasonNotConnected, "cluster b does not answer (it was not asked yet)"},
 		"one that had started counts as moving":                {hub.MeshUpgradeSpec{}, observe(lost(fresh("a")), fresh("b")), []hub.ClusterProgress{{Name: "a", StartedAt: &metav1.Time{Time: now}}}, nil, v1alpha1.ReasonInProgress, "a (waits)"},
 		"one that had moved and does not answer has not moved": {hub.MeshUpgradeSpec{Waves: two}, observe(lost(moved("a")), fresh("b")), nil, nil, hub.ReasonNotConnected, "cluster a does not answer"},
 		"a cluster is not in the mesh":                         {hub.MeshUpgradeSpec{Waves: two}, observe(fresh("b")), nil, nil, hub.ReasonNotConnected, "cluster a is not in mesh prod"},

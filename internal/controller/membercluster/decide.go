@@ -13,7 +13,7 @@ import (
 
 	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
 	"meshlift.dev/meshlift/api/v1alpha1"
-	"meshlift.dev/meshlift/internal/gate"
+	"meshlift.dev/meshlift/internal/fleet"
 	"meshlift.dev/meshlift/internal/member"
 	"meshlift.dev/meshlift/internal/status"
 )
@@ -109,29 +109,7 @@ func objects(f facts, s *hub.MemberClusterStatus) {
 			})
 		}
 	}
-	s.Upgrade = nil
-	if u := current(f.upgrades); u != nil {
-		d := u.Status.Decommission
-		s.Upgrade = &hub.UpgradeSummary{
-			Name: u.Name, UID: u.UID, From: u.Status.From.DeepCopy(), To: u.Status.To.DeepCopy(), Version: u.Spec.Version, Step: u.Status.Step, DataPlanes: u.Status.DataPlanes,
-			DecommissionRequested: u.Spec.Decommission != nil, ScaledDown: d != nil && d.ScaledDownAt != nil,
-			Conditions: u.DeepCopy().Status.Conditions,
-		}
-	}
-}
-
-// current is the upgrade that is under way, else the newest one.
-func current(upgrades []v1alpha1.ClusterUpgrade) *v1alpha1.ClusterUpgrade {
-	if u := gate.Unfinished(upgrades, ""); u != nil || len(upgrades) == 0 {
-		return u
-	}
-	newest := slices.MaxFunc(upgrades, func(a, b v1alpha1.ClusterUpgrade) int {
-		if c := a.CreationTimestamp.Compare(b.CreationTimestamp.Time); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
-	return &newest
+	s.Upgrade = fleet.Upgrade(f.upgrades).DeepCopy()
 }
 
 func setAgent(m *hub.MemberCluster, f facts, s *hub.MemberClusterStatus) {

@@ -13,6 +13,7 @@ import (
 
 	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
 	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/fleet"
 	"meshlift.dev/meshlift/internal/member"
 )
 
@@ -160,13 +161,13 @@ func TestTheUpgradeThatRunsIsShownElseTheNewest(t *testing.T) {
 		return u
 	}
 	all := []v1alpha1.ClusterUpgrade{done("a", now), done("b", now.Add(time.Hour)), done("c", now)}
-	if u := current(all); u == nil || u.Name != "b" {
+	if u := fleet.Upgrade(all); u == nil || u.Name != "b" {
 		t.Errorf("%v", u)
 	}
-	if u := current(append(all, v1alpha1.ClusterUpgrade{ObjectMeta: metav1.ObjectMeta{Name: "z"}})); u == nil || u.Name != "z" {
+	if u := fleet.Upgrade(append(all, v1alpha1.ClusterUpgrade{ObjectMeta: metav1.ObjectMeta{Name: "z"}})); u == nil || u.Name != "z" {
 		t.Errorf("%v", u)
 	}
-	if u := current(nil); u != nil {
+	if u := fleet.Upgrade(nil); u != nil {
 		t.Errorf("%v", u)
 	}
 }

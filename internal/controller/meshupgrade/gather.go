@@ -68,7 +68,8 @@ func (r *Reconciler) look(ctx context.Context, mc *hub.MemberCluster, u *hub.Mes
 	}
 	reader, err := r.Members.Cached(mc.Name)
 	if err != nil {
-		return unknown(err.Error())
+		out.Member = fleet.NotYet(out.Member, err.Error()) // it is connected
+		return out
 	}
 	cp, upgrades, rollouts := &v1alpha1.ControlPlane{}, &v1alpha1.ClusterUpgradeList{}, &v1alpha1.DataPlaneRolloutList{}
 	if err := reader.Get(ctx, types.NamespacedName{Name: v1alpha1.SingletonName}, cp); err != nil {
