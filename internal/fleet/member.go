@@ -45,6 +45,7 @@ func Registered(mc *hub.MemberCluster) Member {
 		m.Problem = cmp.Or(connected.Message, "it does not answer")
 	case agent != nil && agent.Status != metav1.ConditionTrue:
 		m.Problem = cmp.Or(agent.Message, "its agent is not known to run")
+		m.Pending = agent.Status == metav1.ConditionUnknown // the hub has only begun to read
 	default:
 		m.Known = true
 	}
