@@ -205,6 +205,9 @@ type Blocker struct {
 	Name string `json:"name"`
 	// Message says in one sentence what it does and what to do.
 	Message string `json:"message"`
+	// Ending is true when it goes away by itself: its pods are being deleted.
+	// +optional
+	Ending bool `json:"ending,omitempty"`
 }
 
 // ValuesReport says what became of the Helm values of the old revision.

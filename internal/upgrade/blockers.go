@@ -37,11 +37,18 @@ const MaxBlockers = 100
 func Blockers(inv *mesh.Inventory, revision string, c Connections) []v1alpha1.Blocker {
 	out := podBlockers(inv, revision)
 	out = append(out, referenceBlockers(inv, revision)...)
+	ending := terminating(inv)
 	for _, l := range c.Live {
-		out = append(out, v1alpha1.Blocker{
+		b := v1alpha1.Blocker{
 			Source: v1alpha1.BlockerConnection, Category: v1alpha1.CategoryConnection, Kind: "Pod", Namespace: l.Namespace, Name: l.Pod,
-			Message: fmt.Sprintf("Pod %s/%s of cluster %s has a live xDS connection to %s: move its workload to the new revision", l.Namespace, l.Pod, orUnknown(l.Cluster), l.Replica),
-		})
+			Ending: ending[l.Namespace+"/"+l.Pod],
+		}
+		todo := "move its workload to the new revision"
+		if b.Ending {
+			todo = "it is ending, wait until it is gone"
+		}
+		b.Message = fmt.Sprintf("Pod %s/%s of cluster %s has a live xDS connection to %s: %s", l.Namespace, l.Pod, orUnknown(l.Cluster), l.Replica, todo)
+		out = append(out, b)
 	}
 	if !c.Known && c.Problem != "" {
 		out = append(out, v1alpha1.Blocker{
@@ -58,6 +65,21 @@ func Blockers(inv *mesh.Inventory, revision string, c Connections) []v1alpha1.Bl
 var rank = map[v1alpha1.BlockerCategory]int{
 	v1alpha1.CategoryIngressGateway: 0, v1alpha1.CategoryEgressGateway: 1, v1alpha1.CategoryGateway: 2, v1alpha1.CategorySidecar: 3,
 	v1alpha1.CategoryReference: 4, v1alpha1.CategoryConnection: 5, v1alpha1.CategoryUnknown: 6,
+}
+
+// terminating are the pods that are being deleted, as namespace/name. A remote cluster may have pods of the same names; then
+// the connection of a pod that stays is taken for one that ends, which only makes the command line wait: the removal begins
+// when there is no connection at all.
+func terminating(inv *mesh.Inventory) map[string]bool {
+	out := map[string]bool{}
+	for _, w := range inv.Workloads {
+		for _, p := range w.Pods {
+			if p.Terminating {
+				out[w.Namespace+"/"+p.Name] = true
+			}
+		}
+	}
+	return out
 }
 
 func podBlockers(inv *mesh.Inventory, revision string) []v1alpha1.Blocker {
@@ -77,7 +99,7 @@ func podBlockers(inv *mesh.Inventory, revision string) []v1alpha1.Blocker {
 			todo = "still ending, wait until it is gone"
 		}
 		out = append(out, v1alpha1.Blocker{
-			Source: v1alpha1.BlockerPod, Category: category(w.Role), Kind: w.Kind, Namespace: w.Namespace, Name: w.Name,
+			Source: v1alpha1.BlockerPod, Category: category(w.Role), Kind: w.Kind, Namespace: w.Namespace, Name: w.Name, Ending: ending,
 			Message: fmt.Sprintf("%s %s/%s has %s on revision %s: %s", w.Kind, w.Namespace, w.Name, pods(n), revision, todo),
 		})
 	}

@@ -298,7 +298,7 @@ func TestABlockerThatIsOnlyEndingSaysSo(t *testing.T) {
 		w := &in.Snapshot.Inventory.Workloads[0]
 		w.Pods = append(w.Pods, mesh.Pod{Name: "cart-0", Revision: oldRev, Terminating: true})
 	}))
-	if len(d.Blockers) != 1 || !strings.Contains(d.Blockers[0].Message, "still ending") || strings.Contains(d.Blockers[0].Message, "meshlift rollout") {
+	if len(d.Blockers) != 1 || !d.Blockers[0].Ending || !strings.Contains(d.Blockers[0].Message, "still ending") || strings.Contains(d.Blockers[0].Message, "meshlift rollout") {
 		t.Errorf("%+v", d.Blockers)
 	}
 }

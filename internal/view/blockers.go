@@ -45,6 +45,11 @@ func NewRemains(u *v1alpha1.ClusterUpgrade) Remains {
 	return r
 }
 
+// Ending tells whether all that remains goes away by itself.
+func (r Remains) Ending() bool {
+	return r.Omitted == 0 && !slices.ContainsFunc(r.Blockers, func(b v1alpha1.Blocker) bool { return !b.Ending })
+}
+
 // Render lists exactly what remains.
 func (r Remains) Render(o Options) string {
 	p := newPage(o)

@@ -131,10 +131,14 @@ func (o *options) print(u *v1alpha1.ClusterUpgrade) error {
 	return o.format.WriteObject(o.env.Out, u, env.Scheme())
 }
 
-// remains lists what uses the old revision, and refuses; nil when nothing does.
+// remains lists what uses the old revision, and refuses; nil when nothing does, or only pods that are being deleted: the
+// removal begins when they are gone.
 func (o *options) remains(u *v1alpha1.ClusterUpgrade) error {
 	r := view.NewRemains(u)
-	if len(r.Blockers) == 0 && r.Omitted == 0 {
+	if r.Ending() {
+		if n := len(r.Blockers); n > 0 {
+			o.say("The removal begins when what is ending is gone: %s", r.Blockers[0].Message)
+		}
 		return nil
 	}
 	if o.format != printer.Text {
@@ -258,7 +262,9 @@ func (o *options) confirm(u *v1alpha1.ClusterUpgrade) error {
 	if !o.env.Terminal.CanAsk() {
 		return exit.Usagef("nobody can be asked here: add --yes")
 	}
-	o.say("Nothing uses istiod %s any more: no pod, no connection, no reference.", revision(u))
+	if len(u.Status.Blockers) == 0 {
+		o.say("Nothing uses istiod %s any more: no pod, no connection, no reference.", revision(u))
+	}
 	o.say("It is scaled to zero, stays ready to come back for %s, and is then uninstalled. Until then it can be withdrawn.", o.soak)
 	ok, err := o.env.Confirm("Decommission istiod " + revision(u) + "?")
 	if err == nil && !ok {

@@ -117,6 +117,18 @@ func TestItIsAskedForOnlyAfterAYes(t *testing.T) {
 	}
 }
 
+func TestWhatIsEndingAnywayIsWaitedForAndNotRefused(t *testing.T) {
+	u := ready()
+	u.Status.Blockers = []v1alpha1.Blocker{{Source: v1alpha1.BlockerPod, Category: v1alpha1.CategorySidecar, Kind: "Deployment", Namespace: "shop", Name: "cart", Message: "Deployment shop/cart has 1 pod on revision 1-30: still ending, wait until it is gone", Ending: true}}
+	w := clitest.New(u)
+	if code := w.Run(t, decommission.NewCommand(w.Env), "--yes"); code != exit.OK || request(t, w) == nil {
+		t.Errorf("exit code %d\n%s%s", code, w.Output, w.Errors)
+	}
+	if !strings.Contains(w.Output.String(), "The removal begins when what is ending is gone: Deployment shop/cart has 1 pod") || strings.Contains(w.Output.String(), "Nothing uses") {
+		t.Error(w.Output)
+	}
+}
+
 func TestWaitingShowsTheSoakAndTheEnd(t *testing.T) {
 	steps := []func(*v1alpha1.ClusterUpgrade){
 		func(u *v1alpha1.ClusterUpgrade) {
