@@ -15,6 +15,7 @@ import (
 	"meshlift.dev/meshlift/internal/cli/env"
 	"meshlift.dev/meshlift/internal/cli/exit"
 	"meshlift.dev/meshlift/internal/cli/follow"
+	"meshlift.dev/meshlift/internal/intent"
 	"meshlift.dev/meshlift/internal/view"
 )
 
@@ -89,7 +90,7 @@ func (o *upgradeOptions) run(ctx context.Context, args []string) error {
 		if rows, err = o.choose(m, args); err != nil {
 			return false, err
 		}
-		asked = request(m, rows, by, at)
+		asked = intent.Request(m, rows, by, at)
 		return len(asked) > 0, nil
 	})
 	if err != nil {
@@ -114,7 +115,7 @@ func (o *upgradeOptions) choose(m *hub.MemberCluster, args []string) ([]hub.Comp
 	var out []hub.ComponentStatus
 	if o.all {
 		for _, r := range m.Status.Components {
-			if r.Name != "istio" && r.Name != "kubernetes" && can(r.Phase) {
+			if r.Name != "istio" && r.Name != "kubernetes" && intent.Upgradeable(r.Phase) {
 				out = append(out, r)
 			}
 		}
@@ -138,38 +139,11 @@ func (o *upgradeOptions) choose(m *hub.MemberCluster, args []string) ([]hub.Comp
 	return out, nil
 }
 
-func can(phase hub.ComponentPhase) bool {
-	return phase == hub.ComponentUpgradeable || phase == hub.ComponentFailed || phase == hub.ComponentUpgrading
-}
-
 func title(r *hub.ComponentStatus) string {
 	if r.Title != "" {
 		return r.Title
 	}
 	return r.Name
-}
-
-// request writes the requests. What is under way to the same version already is only waited for.
-func request(m *hub.MemberCluster, rows []hub.ComponentStatus, by string, at metav1.Time) map[string]metav1.Time {
-	asked := map[string]metav1.Time{}
-	for _, r := range rows {
-		n := slices.IndexFunc(m.Spec.Components, func(q hub.ComponentRequest) bool { return q.Name == r.Name })
-		if n >= 0 && r.Phase == hub.ComponentUpgrading && m.Spec.Components[n].Version == r.Offered {
-			asked[r.Name] = m.Spec.Components[n].At
-			continue
-		}
-		q := hub.ComponentRequest{Name: r.Name, Version: r.Offered, By: by, At: at}
-		if n >= 0 {
-			if before := m.Spec.Components[n].At; !before.Before(&at) {
-				q.At = metav1.NewTime(before.Add(time.Second)) // a clock that is behind, or a command within the same second
-			}
-			m.Spec.Components[n] = q
-		} else {
-			m.Spec.Components = append(m.Spec.Components, q)
-		}
-		asked[r.Name] = q.At
-	}
-	return asked
 }
 
 func names(asked map[string]metav1.Time) []string {

@@ -18,6 +18,7 @@ import (
 	"meshlift.dev/meshlift/internal/cli/exit"
 	"meshlift.dev/meshlift/internal/cli/follow"
 	"meshlift.dev/meshlift/internal/cli/printer"
+	"meshlift.dev/meshlift/internal/intent"
 	"meshlift.dev/meshlift/internal/view"
 )
 
@@ -165,7 +166,7 @@ func (o *ackOptions) run(ctx context.Context, args []string) error {
 		}
 		done = nil
 		for _, f := range chosen {
-			if acknowledge(u, f, by, at, o.note) {
+			if intent.Acknowledge(u, f, by, at, o.note) {
 				done = append(done, f.Namespace+"/"+f.Name)
 			}
 		}
@@ -207,23 +208,6 @@ func choose(u *v1alpha1.ClusterUpgrade, keys []key, all bool) ([]v1alpha1.EnvoyF
 		out = append(out, u.Status.EnvoyFilters[n])
 	}
 	return out, nil
-}
-
-// acknowledge returns false when the present content is acknowledged already and no note is added.
-func acknowledge(u *v1alpha1.ClusterUpgrade, f v1alpha1.EnvoyFilterStatus, by string, at metav1.Time, note string) bool {
-	ack := v1alpha1.EnvoyFilterAcknowledgement{Namespace: f.Namespace, Name: f.Name, Hash: f.Hash, By: by, At: at, Note: note}
-	for n, old := range u.Spec.EnvoyFilters {
-		if old.Namespace != f.Namespace || old.Name != f.Name {
-			continue
-		}
-		if old.Hash == f.Hash && (note == "" || note == old.Note) {
-			return false
-		}
-		u.Spec.EnvoyFilters[n] = ack
-		return true
-	}
-	u.Spec.EnvoyFilters = append(u.Spec.EnvoyFilters, ack)
-	return true
 }
 
 func newUnack(e *env.Env) *cobra.Command {

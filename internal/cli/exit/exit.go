@@ -4,12 +4,12 @@ package exit
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"meshlift.dev/meshlift/internal/gate"
 )
 
 // Exit codes.
@@ -120,32 +120,10 @@ func FromAPI(program string, err error) error {
 	if !errors.As(err, &status) {
 		return err
 	}
-	if sentence := sentence(status.Status()); sentence != "" {
+	if sentence := gate.Sentence(status.Status()); sentence != "" {
 		return &Error{Refused, errors.New(sentence)}
 	}
 	return err
-}
-
-// sentence is the reason of a refusal without the words that the API server puts around it; "" when it is not a refusal.
-func sentence(s metav1.Status) string {
-	for _, marker := range []string{" denied the request: ", " denied request: "} {
-		if _, reason, ok := strings.Cut(s.Message, marker); ok {
-			return reason
-		}
-	}
-	if s.Reason != metav1.StatusReasonInvalid || s.Details == nil {
-		return ""
-	}
-	var reasons []string
-	for _, c := range s.Details.Causes {
-		reason := c.Message
-		// A failed rule of the schema reads: Invalid value: "object": the sentence.
-		for _, noise := range []string{`Invalid value: "object": `, `Invalid value: `} {
-			reason = strings.TrimPrefix(reason, noise)
-		}
-		reasons = append(reasons, strings.TrimSpace(c.Field+": "+reason))
-	}
-	return strings.Join(reasons, "; ")
 }
 
 // NoSubcommand is for commands that only group others: any argument is an unknown subcommand.

@@ -4,24 +4,22 @@ package plan
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/cli/env"
 	"meshlift.dev/meshlift/internal/cli/exit"
 	"meshlift.dev/meshlift/internal/cli/printer"
 	"meshlift.dev/meshlift/internal/cli/propose"
-	"meshlift.dev/meshlift/internal/rollout"
+	"meshlift.dev/meshlift/internal/proposal"
 	"meshlift.dev/meshlift/internal/view"
 )
 
 type options struct {
 	env        *env.Env
 	format     printer.Format
-	wish       propose.Wish
+	wish       proposal.Wish
 	namespaces []string
 }
 
@@ -58,7 +56,7 @@ the newest version that is supported from here.
 }
 
 // AddWishFlags adds the flags that say which upgrade is meant.
-func AddWishFlags(cmd *cobra.Command, e *env.Env, w *propose.Wish) {
+func AddWishFlags(cmd *cobra.Command, e *env.Env, w *proposal.Wish) {
 	cmd.Flags().StringVar(&w.Version, "to", "", "Istio version to upgrade to, for example 1.31 or 1.31.0")
 	cmd.Flags().StringVar(&w.Revision, "revision", "", "Name of the new revision (default: the version with a dash, 1-31)")
 	cmd.Flags().StringVar(&w.From, "from-revision", "", "Revision to leave (default: the only one in use)")
@@ -94,25 +92,8 @@ func (o *options) run(ctx context.Context) error {
 	return err
 }
 
-func (o *options) plan(p *propose.Proposal) view.Plan {
-	out := view.Plan{
-		From: p.From.Name, FromVersion: p.From.Version, To: p.To.Revision, ToVersion: p.To.Version,
-		Kubernetes: p.Inventory.KubernetesVersion, Supported: p.Verdict.Passed(), Refusal: p.Verdict.Message,
-		EnvoyFilters: []view.EnvoyFilter{},
-	}
-	items := rollout.Plan(p.Inventory, p.From.Name, p.To.Revision, v1alpha1.Forward)
-	if len(o.namespaces) > 0 {
-		items = slices.DeleteFunc(items, func(i rollout.Item) bool { return !slices.Contains(o.namespaces, i.Ref.Namespace) })
-	}
-	out.Groups = view.Groups(items)
-	for _, f := range p.Inventory.EnvoyFilters {
-		if !slices.ContainsFunc(p.Upgrade.Spec.EnvoyFilters, func(a v1alpha1.EnvoyFilterAcknowledgement) bool {
-			return a.Namespace == f.Namespace && a.Name == f.Name && a.Hash == f.Hash
-		}) {
-			out.EnvoyFilters = append(out.EnvoyFilters, view.EnvoyFilter{Namespace: f.Namespace, Name: f.Name, Hash: f.Hash, Owner: f.Owner})
-		}
-	}
-	out.Explain()
+func (o *options) plan(p *proposal.Proposal) view.Plan {
+	out := p.Plan(o.namespaces...)
 	switch {
 	case !out.Supported:
 	case p.Running:
@@ -124,7 +105,7 @@ func (o *options) plan(p *propose.Proposal) view.Plan {
 }
 
 // start is the exact command that does what the plan shows.
-func (o *options) start(p *propose.Proposal) string {
+func (o *options) start(p *proposal.Proposal) string {
 	s := o.env.Program + " upgrade start --to " + p.Upgrade.Spec.Version
 	if o.wish.Revision != "" {
 		s += " --revision " + o.wish.Revision

@@ -8,6 +8,7 @@ import (
 
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/cli/env"
+	"meshlift.dev/meshlift/internal/intent"
 	"meshlift.dev/meshlift/internal/view"
 )
 
@@ -49,31 +50,10 @@ func (e editor) decide(ctx context.Context, failures []v1alpha1.WorkloadFailure,
 	return e.edit(ctx, func(r *v1alpha1.DataPlaneRollout) (bool, error) {
 		changed := false
 		for _, f := range failures {
-			changed = decide(r, f, action) || changed
+			changed = intent.Decide(r, f, action) || changed
 		}
 		return changed, nil
 	})
-}
-
-// decide puts one decision into the spec in the place of an earlier one about the same workload. A retry asks for the
-// attempt after the one that failed.
-func decide(r *v1alpha1.DataPlaneRollout, f v1alpha1.WorkloadFailure, action v1alpha1.Decision) bool {
-	d := v1alpha1.WorkloadDecision{WorkloadReference: f.WorkloadReference, Action: action}
-	if action == v1alpha1.Retry {
-		d.Attempt = f.Attempt + 1
-	}
-	for n, old := range r.Spec.Decisions {
-		if old.WorkloadReference != f.WorkloadReference {
-			continue
-		}
-		if old == d || action == v1alpha1.Retry && old.Action == action && old.Attempt > d.Attempt {
-			return false
-		}
-		r.Spec.Decisions[n] = d
-		return true
-	}
-	r.Spec.Decisions = append(r.Spec.Decisions, d)
-	return true
 }
 
 // pickFailures returns the failures that the targets name, or all that wait for a decision.

@@ -19,6 +19,7 @@ import (
 	"meshlift.dev/meshlift/internal/cli/exit"
 	"meshlift.dev/meshlift/internal/cli/printer"
 	"meshlift.dev/meshlift/internal/gate"
+	"meshlift.dev/meshlift/internal/intent"
 	"meshlift.dev/meshlift/internal/mesh"
 	"meshlift.dev/meshlift/internal/rollout"
 	"meshlift.dev/meshlift/internal/view"
@@ -136,11 +137,11 @@ func (s *session) direction() v1alpha1.Direction {
 func (s *session) object(targets []v1alpha1.RolloutTarget) *v1alpha1.DataPlaneRollout {
 	if s.file != nil {
 		r := s.file.DeepCopy()
-		r.Name, r.Spec.Upgrade = cmp.Or(r.Name, nextName(s.upgrade.Name, s.rollouts)), s.upgrade.Name
+		r.Name, r.Spec.Upgrade = cmp.Or(r.Name, intent.NextRollout(s.upgrade.Name, s.rollouts)), s.upgrade.Name
 		return r
 	}
 	r := &v1alpha1.DataPlaneRollout{
-		ObjectMeta: metav1.ObjectMeta{Name: nextName(s.upgrade.Name, s.rollouts)},
+		ObjectMeta: metav1.ObjectMeta{Name: intent.NextRollout(s.upgrade.Name, s.rollouts)},
 		Spec: v1alpha1.DataPlaneRolloutSpec{
 			Upgrade: s.upgrade.Name, Direction: s.direction(), Targets: targets, Parallelism: new(s.parallelism),
 			FailurePolicy: v1alpha1.FailurePolicy(s.policy), Timeout: metav1.Duration{Duration: s.timeout},

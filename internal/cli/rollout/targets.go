@@ -2,7 +2,6 @@ package rollout
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -169,18 +168,6 @@ func everything(groups []view.Group) map[string]bool {
 		}
 	}
 	return out
-}
-
-// nextName is a name for another rollout of the upgrade: "1-30-to-1-31-r3" after "…-r2".
-func nextName(upgrade string, rollouts []v1alpha1.DataPlaneRollout) string {
-	last := 0
-	for _, r := range rollouts {
-		var n int
-		if _, err := fmt.Sscanf(strings.TrimPrefix(r.Name, upgrade), "-r%d", &n); err == nil {
-			last = max(last, n)
-		}
-	}
-	return fmt.Sprintf("%s-r%d", upgrade, last+1)
 }
 
 // warnings of the data planes that are chosen, in order.

@@ -106,24 +106,3 @@ func TestAWorkloadThatTheUserNamedStaysAlone(t *testing.T) {
 		t.Error(diff)
 	}
 }
-
-func TestNamesOfRolloutsCountUp(t *testing.T) {
-	r := func(names ...string) (out []v1alpha1.DataPlaneRollout) {
-		for _, n := range names {
-			x := v1alpha1.DataPlaneRollout{}
-			x.Name = n
-			out = append(out, x)
-		}
-		return out
-	}
-	for want, have := range map[string][]v1alpha1.DataPlaneRollout{
-		"u-r1":  nil,
-		"u-r3":  r("u-r1", "u-r2", "by-hand"),
-		"u-r11": r("u-r10", "u-r9"),
-		"u-r2":  r("other-r7", "u-r1"),
-	} {
-		if got := nextName("u", have); got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-}

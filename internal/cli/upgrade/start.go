@@ -21,13 +21,14 @@ import (
 	"meshlift.dev/meshlift/internal/cli/plan"
 	"meshlift.dev/meshlift/internal/cli/printer"
 	"meshlift.dev/meshlift/internal/cli/propose"
+	"meshlift.dev/meshlift/internal/proposal"
 	"meshlift.dev/meshlift/internal/view"
 )
 
 type startOptions struct {
 	env         *env.Env
 	format      printer.Format
-	wish        propose.Wish
+	wish        proposal.Wish
 	name        string
 	settings    []string
 	files       []string
@@ -131,7 +132,7 @@ func (o *startOptions) finish(ctx context.Context, c client.WithWatch, u *v1alph
 }
 
 // confirm shows the path, what it needs, what happens and what does not, and asks.
-func (o *startOptions) confirm(p *propose.Proposal) error {
+func (o *startOptions) confirm(p *proposal.Proposal) error {
 	if o.yes {
 		return nil
 	}
@@ -155,7 +156,7 @@ func (o *startOptions) confirm(p *propose.Proposal) error {
 	return nil
 }
 
-func (o *startOptions) object(p *propose.Proposal, vals *runtime.RawExtension) *v1alpha1.ClusterUpgrade {
+func (o *startOptions) object(p *proposal.Proposal, vals *runtime.RawExtension) *v1alpha1.ClusterUpgrade {
 	u := &v1alpha1.ClusterUpgrade{ObjectMeta: metav1.ObjectMeta{Name: o.name}, Spec: v1alpha1.ClusterUpgradeSpec{
 		Version: o.wish.Version, Revision: o.wish.Revision, FromRevision: o.wish.From, Values: vals,
 	}}

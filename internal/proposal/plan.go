@@ -1,0 +1,32 @@
+package proposal
+
+import (
+	"slices"
+
+	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/rollout"
+	"meshlift.dev/meshlift/internal/view"
+)
+
+// Plan says what the upgrade would do to the data planes of the namespaces; none means all.
+func (p *Proposal) Plan(namespaces ...string) view.Plan {
+	out := view.Plan{
+		From: p.From.Name, FromVersion: p.From.Version, To: p.To.Revision, ToVersion: p.To.Version,
+		Kubernetes: p.Inventory.KubernetesVersion, Supported: p.Verdict.Passed(), Refusal: p.Verdict.Message,
+		EnvoyFilters: []view.EnvoyFilter{},
+	}
+	items := rollout.Plan(p.Inventory, p.From.Name, p.To.Revision, v1alpha1.Forward)
+	if len(namespaces) > 0 {
+		items = slices.DeleteFunc(items, func(i rollout.Item) bool { return !slices.Contains(namespaces, i.Ref.Namespace) })
+	}
+	out.Groups = view.Groups(items)
+	for _, f := range p.Inventory.EnvoyFilters {
+		if !slices.ContainsFunc(p.Upgrade.Spec.EnvoyFilters, func(a v1alpha1.EnvoyFilterAcknowledgement) bool {
+			return a.Namespace == f.Namespace && a.Name == f.Name && a.Hash == f.Hash
+		}) {
+			out.EnvoyFilters = append(out.EnvoyFilters, view.EnvoyFilter{Namespace: f.Namespace, Name: f.Name, Hash: f.Hash, Owner: f.Owner})
+		}
+	}
+	out.Explain()
+	return out
+}
