@@ -73,6 +73,7 @@ func Run(ctx context.Context, c Config) error {
 	if c.Clock == nil {
 		c.Clock = clock.RealClock{}
 	}
+	c.REST = counted(c.REST)
 	scheme, err := Scheme()
 	if err != nil {
 		return err
@@ -171,7 +172,7 @@ func wire(ctx context.Context, mgr manager.Manager, c Config) error {
 	if err != nil {
 		return err
 	}
-	router := &routing.Router{Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Namespace: c.IstioNamespace, Mode: mode}
+	router := &routing.Router{Live: mgr.GetAPIReader(), Cache: mgr.GetCache(), Writer: mgr.GetClient(), Namespace: c.IstioNamespace, Mode: mode}
 	releases, err := helmReleases(c)
 	if err != nil {
 		return err

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
@@ -80,11 +81,19 @@ func watched(mgr ctrl.Manager) []client.Object {
 		&corev1.Service{}, secret, &admissionv1.MutatingWebhookConfiguration{}, &admissionv1.ValidatingWebhookConfiguration{},
 		&v1alpha1.Catalog{}, &v1alpha1.ClusterUpgrade{}, &v1alpha1.AdmissionClaims{},
 	}
-	if _, err := mgr.GetRESTMapper().RESTMapping(schema.GroupKind{Group: admissionv1.GroupName, Kind: "ValidatingAdmissionPolicyBinding"}, "v1"); err == nil {
-		out = append(out, &admissionv1.ValidatingAdmissionPolicyBinding{}) // from Kubernetes 1.30 on
-	}
-	if _, err := mgr.GetRESTMapper().RESTMapping(schema.GroupKind{Group: admissionv1.GroupName, Kind: "MutatingAdmissionPolicyBinding"}, "v1"); err == nil {
-		out = append(out, &admissionv1.MutatingAdmissionPolicyBinding{}) // from Kubernetes 1.36 on
+	for _, policies := range [][]client.Object{
+		{&admissionv1.ValidatingAdmissionPolicy{}, &admissionv1.ValidatingAdmissionPolicyBinding{}}, // from Kubernetes 1.30 on
+		{&admissionv1.MutatingAdmissionPolicy{}, &admissionv1.MutatingAdmissionPolicyBinding{}},     // from Kubernetes 1.36 on
+	} {
+		for _, o := range policies {
+			gvk, err := apiutil.GVKForObject(o, mgr.GetScheme())
+			if err != nil {
+				continue // they are in the scheme
+			}
+			if _, err := mgr.GetRESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version); err == nil {
+				out = append(out, o)
+			}
+		}
 	}
 	for _, gvk := range []schema.GroupVersionKind{
 		{Group: "networking.istio.io", Version: "v1alpha3", Kind: "EnvoyFilter"},

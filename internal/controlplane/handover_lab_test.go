@@ -70,7 +70,7 @@ func TestAHandoverStaysWholeThroughTheSwitchOverAndGoesWithoutATrace(t *testing.
 				}
 				t.Logf("%d pods that had %s", n, what)
 			}
-			if present, err := router.Present(ctx); err != nil || present {
+			if present, err := router.Present(ctx, true); err != nil || present {
 				t.Errorf("a part of the handover is left: %v, %v", present, err)
 			}
 			for name := range how.pods {

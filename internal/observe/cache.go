@@ -97,6 +97,12 @@ func prune(object any) (any, error) {
 		pruneMeta(&o.ObjectMeta)
 	case *admissionv1.MutatingWebhookConfiguration:
 		o.ManagedFields = nil
+	case *admissionv1.ValidatingAdmissionPolicy:
+		o.ManagedFields, o.Status = nil, admissionv1.ValidatingAdmissionPolicyStatus{}
+	case *admissionv1.ValidatingAdmissionPolicyBinding:
+		o.ManagedFields = nil
+	case *admissionv1.MutatingAdmissionPolicy:
+		o.ManagedFields = nil
 	case *admissionv1.MutatingAdmissionPolicyBinding:
 		o.ManagedFields = nil
 	case *v1alpha1.AdmissionClaims:

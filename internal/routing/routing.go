@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,25 +23,30 @@ import (
 
 // Router writes handovers in one cluster.
 type Router struct {
-	// Live reads from the API server: a handover is derived from the entries of this moment, never from a cache.
+	// Live reads from the API server: what is written is derived from the entries of this moment, never from a cache.
 	Live client.Reader
+	// Cache tells whether anything has to be written at all; see [Router.Kept]. Default: nobody is believed but Live.
+	Cache client.Reader
 	// Writer writes.
 	Writer client.Client
 	// Namespace is the Istio namespace.
 	Namespace string
 	// Mode of the handover; default: match conditions.
 	Mode handover.Mode
+
+	// sure is when everything was last looked at live.
+	sure time.Time
 }
 
 // Establish makes every webhook configuration that calls istiod From hand over to istiod To, and takes the handover out
 // of configurations that do not call it (any more). It writes only what differs and reports how many it wrote. Each
 // configuration is switched in one write, so at no moment is a pod injected by none or by both.
 func (r *Router) Establish(ctx context.Context, from, to mesh.Revision) (written int, err error) {
-	configurations, err := r.configurations(ctx)
+	configurations, err := r.configurations(ctx, r.Live)
 	if err != nil {
 		return 0, err
 	}
-	routes := handover.Routes{From: from.Name, To: to.Name, FromServices: []string{from.Deployment}, Namespace: r.Namespace}
+	routes := r.routes(from, to)
 	if r.Mode == handover.ObjectSelectors {
 		return r.rewrite(ctx, routes, configurations, r.target(configurations, to))
 	}
@@ -99,7 +105,7 @@ func (r *Router) rewrite(ctx context.Context, routes handover.Routes, configurat
 // Remove takes the handover out of every webhook configuration. Pods that are created afterwards are injected as Istio's
 // own labels say.
 func (r *Router) Remove(ctx context.Context) error {
-	configurations, err := r.configurations(ctx)
+	configurations, err := r.configurations(ctx, r.Live)
 	if err != nil {
 		return err
 	}
@@ -111,20 +117,6 @@ func (r *Router) Remove(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// Present tells whether any webhook configuration holds a part of a handover.
-func (r *Router) Present(ctx context.Context) (bool, error) {
-	configurations, err := r.configurations(ctx)
-	if err != nil {
-		return false, err
-	}
-	for n := range configurations {
-		if handover.Residue(&configurations[n]) {
-			return true, nil
-		}
-	}
-	return false, nil
 }
 
 // Guard applies the guard policies and bindings, and those of claims. An API server that does not have the kinds (before
@@ -169,30 +161,20 @@ func (r *Router) Unguard(ctx context.Context) error {
 	return nil
 }
 
-// Guarded tells whether any guard is in place.
-func (r *Router) Guarded(ctx context.Context) (bool, error) {
-	if !r.canGuard() {
-		return false, nil
-	}
-	_, bindings := handover.GuardNames()
-	for _, name := range bindings {
-		err := r.Live.Get(ctx, client.ObjectKey{Name: name}, &admissionv1.ValidatingAdmissionPolicyBinding{})
-		if err == nil || !apierrors.IsNotFound(err) {
-			return err == nil, err
-		}
-	}
-	return false, nil
-}
-
 // canGuard tells whether the API server has ValidatingAdmissionPolicies.
 func (r *Router) canGuard() bool {
 	_, err := r.Writer.RESTMapper().RESTMapping(schema.GroupKind{Group: admissionv1.GroupName, Kind: "ValidatingAdmissionPolicy"}, "v1")
 	return !meta.IsNoMatchError(err)
 }
 
-func (r *Router) configurations(ctx context.Context) ([]admissionv1.MutatingWebhookConfiguration, error) {
+func (r *Router) routes(from, to mesh.Revision) handover.Routes {
+	return handover.Routes{From: from.Name, To: to.Name, FromServices: []string{from.Deployment}, Namespace: r.Namespace}
+}
+
+// configurations lists them; they must not be changed.
+func (r *Router) configurations(ctx context.Context, from client.Reader) ([]admissionv1.MutatingWebhookConfiguration, error) {
 	list := &admissionv1.MutatingWebhookConfigurationList{}
-	if err := r.Live.List(ctx, list); err != nil {
+	if err := from.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("list mutating webhook configurations: %w", err)
 	}
 	return list.Items, nil

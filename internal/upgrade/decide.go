@@ -110,9 +110,12 @@ type Decision struct {
 // Done tells whether all steps are.
 func (d Decision) Done() bool { return d.Steps[len(d.Steps)-1].Done }
 
+// How long an upgrade waits for an event: soon while something is under way, later when connections with istiods matter,
+// which no watch brings, and seldom when everything that matters is watched.
 const (
-	soon  = time.Second
-	later = 15 * time.Second
+	soon   = time.Second
+	later  = 15 * time.Second
+	seldom = 10 * time.Minute
 )
 
 var titles = []string{"refused", "1/5 components", "2/5 new istiod", "3/5 EnvoyFilters", "4/5 data planes", "5/5 decommission"}
@@ -267,7 +270,7 @@ func (d *decision) dataPlanes() Step {
 			unsupported++
 		}
 	}
-	d.out.Again = later
+	d.out.Again = seldom
 	d.list(Connections{Known: true})
 	if remaining > 0 {
 		s := unmet(v1alpha1.ReasonDataPlanesRemain, "%d data planes remain on revision %s: move them with \"meshlift rollout\"", remaining, from)

@@ -122,7 +122,7 @@ type reading struct {
 func (b *bench) look(ctx context.Context) (reading, error) {
 	r := reading{at: time.Now()}
 	var err error
-	if r.requests, err = countRequests(ctx, b.kube.CoreV1().RESTClient(), b.agents, b.tracker.renewed()); err != nil {
+	if r.requests, err = countRequests(ctx, b.kube.CoreV1().RESTClient(), b.agents); err != nil {
 		return r, err
 	}
 	r.usage, err = processes(filepath.Join(b.lab.Root, ".lab", "run", b.name))

@@ -2,11 +2,14 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/client-go/rest"
 )
@@ -53,61 +56,103 @@ func parseMetrics(r io.Reader, name string) (metrics, error) {
 	return out, lines.Err()
 }
 
-// sum adds the lines that have all of the labels.
-func (m metrics) sum(labels map[string]string) float64 {
-	total := 0.0
-lines:
-	for _, s := range m {
-		for k, v := range labels {
-			if s.labels[k] != v {
-				continue lines
-			}
+// requests are what the agent asked of the API server: how often, and for how many seconds it waited for the answers, by
+// verb and resource ("list leases"). Besides, by controller, how long it looked ("look x") and how long the look had waited
+// ("queue x").
+type requests struct{ count, seconds map[string]float64 }
+
+// verbs that write; a rehearsal is one that writes nothing.
+var writeVerbs = []string{"create", "dryrun", "update", "apply", "patch", "delete"}
+
+const lease = "leases"
+
+func (r requests) minus(o requests) requests {
+	less := func(a, b map[string]float64) map[string]float64 {
+		out := map[string]float64{}
+		for k, v := range a {
+			out[k] = v - b[k]
 		}
-		total += s.value
+		return out
+	}
+	return requests{less(r.count, o.count), less(r.seconds, o.seconds)}
+}
+
+// of adds the requests that are wanted.
+func (r requests) of(want func(verb, resource string) bool) float64 {
+	total := 0.0
+	for k, n := range r.count {
+		if verb, resource, _ := strings.Cut(k, " "); want(verb, resource) {
+			total += n
+		}
 	}
 	return total
 }
 
-// requests are what the agent asked of the API server, by what they cost.
-type requests struct {
-	// reads that no cache answered; writes without renewals of the lease; the renewals.
-	reads, writes, leases float64
-	// by verb and kind, from the API server's own count: what only the agent does.
-	rehearsals, applies float64
+// writes are all but renewals of the lease, and reads all that no cache and no watch answered but those of the lease.
+func (r requests) writes() float64 {
+	return r.of(func(verb, resource string) bool { return slices.Contains(writeVerbs, verb) && resource != lease })
 }
 
-func (r requests) minus(o requests) requests {
-	return requests{r.reads - o.reads, r.writes - o.writes, r.leases - o.leases, r.rehearsals - o.rehearsals, r.applies - o.applies}
+func (r requests) reads() float64 {
+	return r.of(func(verb, resource string) bool { return (verb == "get" || verb == "list") && resource != lease })
 }
 
-// countRequests reads the metrics of every replica of the agent, and those of the API server. The renewals of the lease are
-// what was seen of them (the API server counts those of other components together with the agent's).
-func countRequests(ctx context.Context, c rest.Interface, pods []string, renewals int) (requests, error) {
-	out := requests{leases: float64(renewals)}
+// election is what the replicas need to agree who leads.
+func (r requests) election() float64 {
+	return r.of(func(_, resource string) bool { return resource == lease })
+}
+
+func (r requests) rehearsals() float64 { return r.count["dryrun pods"] }
+
+func (r requests) changes() float64 { return r.count["apply deployments"] }
+
+// mean is how long one request took.
+func (r requests) mean(key string) time.Duration {
+	if r.count[key] == 0 {
+		return 0
+	}
+	return time.Duration(r.seconds[key] / r.count[key] * float64(time.Second))
+}
+
+// spent says how long each part of a move took, on average.
+func (r requests) spent() string {
+	var parts []string
+	for _, part := range []struct{ what, key string }{
+		{"queue", "queue dataplanerollout"},
+		{"look", "look dataplanerollout"},
+		{"read", "get deployments"},
+		{"rehearsal", "dryrun pods"},
+		{"change", "apply deployments"},
+		{"status", "update dataplanerollouts/status"},
+	} {
+		parts = append(parts, fmt.Sprintf("%s %d ms (%.0f)", part.what, r.mean(part.key).Milliseconds(), r.count[part.key]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// countRequests reads the metrics of every replica of the agent.
+func countRequests(ctx context.Context, c rest.Interface, pods []string) (requests, error) {
+	out := requests{map[string]float64{}, map[string]float64{}}
 	for _, pod := range pods {
-		m, err := scrape(ctx, c, "/api/v1/namespaces/"+agentNamespace+"/pods/"+pod+":8080/proxy/metrics", "rest_client_requests_total")
+		text, err := c.Get().AbsPath("/api/v1/namespaces/" + agentNamespace + "/pods/" + pod + ":8080/proxy/metrics").DoRaw(ctx)
 		if err != nil {
-			return out, err
+			return out, fmt.Errorf("read the metrics of %s: %w", pod, err)
 		}
-		out.reads += m.sum(map[string]string{"method": "GET"})
-		for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
-			out.writes += m.sum(map[string]string{"method": method})
+		for suffix, all := range map[string]map[string]float64{"_count": out.count, "_sum": out.seconds} {
+			for name, key := range map[string]func(sample) string{
+				"meshlift_api_request_duration_seconds":     func(s sample) string { return s.labels["verb"] + " " + s.labels["resource"] },
+				"controller_runtime_reconcile_time_seconds": func(s sample) string { return "look " + s.labels["controller"] },
+				"workqueue_queue_duration_seconds":          func(s sample) string { return "queue " + s.labels["controller"] },
+			} {
+				m, err := parseMetrics(bytes.NewReader(text), name+suffix)
+				if err != nil {
+					return out, err
+				}
+				for _, s := range m {
+					all[key(s)] += s.value
+				}
+			}
 		}
 	}
-	m, err := scrape(ctx, c, "/metrics", "apiserver_request_total")
-	if err != nil {
-		return out, err
-	}
-	out.rehearsals = m.sum(map[string]string{"verb": "POST", "resource": "pods", "dry_run": "All"})
-	out.applies = m.sum(map[string]string{"verb": "APPLY", "resource": "deployments"})
 	return out, nil
-}
-
-func scrape(ctx context.Context, c rest.Interface, path, name string) (metrics, error) {
-	body, err := c.Get().AbsPath(path).Stream(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read the metrics %s: %w", path, err)
-	}
-	defer func() { _ = body.Close() }()
-	return parseMetrics(body, name)
 }

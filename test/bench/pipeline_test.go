@@ -35,19 +35,24 @@ func TestQuantilesAreByTheNearestRank(t *testing.T) {
 	}
 }
 
-func TestMetricsAreSummedByTheirLabels(t *testing.T) {
-	text := `# HELP rest_client_requests_total x
-rest_client_requests_total{code="200",host="a:1",method="GET"} 3
-rest_client_requests_total{code="404",host="a:1",method="GET"} 2
-rest_client_requests_total{code="200",host="a:1",method="PATCH"} 1e+03
-rest_client_requests_total_other{method="GET"} 9
+func TestRequestsAreReadWritesOrOfTheElection(t *testing.T) {
+	text := `# HELP meshlift_api_request_duration_seconds x
+meshlift_api_request_duration_seconds_bucket{resource="leases",verb="get",le="0.004"} 3
+meshlift_api_request_duration_seconds_count{resource="leases",verb="get"} 3
+meshlift_api_request_duration_seconds_count{resource="deployments",verb="get"} 1e+03
+meshlift_api_request_duration_seconds_count{resource="pods",verb="dryrun"} 7
+meshlift_api_request_duration_seconds_count{resource="pods",verb="watch"} 2
 go_memstats_heap_inuse_bytes 5
 `
-	m, err := parseMetrics(strings.NewReader(text), "rest_client_requests_total")
+	m, err := parseMetrics(strings.NewReader(text), "meshlift_api_request_duration_seconds_count")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if get, patch := m.sum(map[string]string{"method": "GET"}), m.sum(map[string]string{"method": "PATCH"}); get != 5 || patch != 1000 {
-		t.Errorf("GET %v, PATCH %v", get, patch)
+	r := requests{count: map[string]float64{}}
+	for _, s := range m {
+		r.count[s.labels["verb"]+" "+s.labels["resource"]] += s.value
+	}
+	if r.reads() != 1000 || r.writes() != 7 || r.election() != 3 {
+		t.Errorf("%v reads, %v writes, %v of the election", r.reads(), r.writes(), r.election())
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -26,9 +25,6 @@ type tracker struct {
 	// generations at the beginning, by namespace/name.
 	known   map[string]int64
 	courses map[string]*course
-	// renewals of the agent's lease.
-	renewals int
-	lease    string // its version that was seen last
 }
 
 // workloadPrefix begins the names of the namespaces of the lab's workload "scale".
@@ -45,7 +41,7 @@ func newTracker(ctx context.Context, kube kubernetes.Interface) (*tracker, error
 		}
 		return o, nil
 	}))
-	for _, i := range []cache.SharedIndexInformer{factory.Apps().V1().Deployments().Informer(), factory.Core().V1().Pods().Informer(), factory.Coordination().V1().Leases().Informer()} {
+	for _, i := range []cache.SharedIndexInformer{factory.Apps().V1().Deployments().Informer(), factory.Core().V1().Pods().Informer()} {
 		if _, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc:    t.see,
 			UpdateFunc: func(_, o any) { t.see(o) },
@@ -73,11 +69,6 @@ func (t *tracker) see(o any) {
 	switch o := o.(type) {
 	case *appsv1.Deployment:
 		t.deployment(o, now)
-	case *coordinationv1.Lease:
-		if o.Namespace == agentNamespace && o.ResourceVersion != t.lease {
-			t.lease = o.ResourceVersion
-			t.renewals++
-		}
 	case *corev1.Pod:
 		if app := o.Labels["app"]; strings.HasPrefix(o.Namespace, workloadPrefix) && !o.CreationTimestamp.Time.Before(t.began.Truncate(time.Second)) && ready(o) {
 			if c := t.courses[o.Namespace+"/"+app]; c != nil && c.done.IsZero() {
@@ -85,13 +76,6 @@ func (t *tracker) see(o any) {
 			}
 		}
 	}
-}
-
-// renewed is how often the leader of the agent has renewed its lease.
-func (t *tracker) renewed() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.renewals
 }
 
 func (t *tracker) deployment(d *appsv1.Deployment, now time.Time) {

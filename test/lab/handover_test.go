@@ -235,7 +235,7 @@ func (tt *twoRevisions) decisionTable(t *testing.T) {
 		if diff := cmp.Diff(before, tt.table(t, moved)); diff != "" {
 			t.Error(diff)
 		}
-		if present, err := tt.router.Present(t.Context()); present || err != nil {
+		if present, err := tt.router.Present(t.Context(), true); present || err != nil {
 			t.Errorf("a part of the handover is left: %v, %v", present, err)
 		}
 	})

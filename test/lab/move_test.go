@@ -315,6 +315,7 @@ func (c *cluster) handoverIsRepaired(t *testing.T) {
 	c.expect(t, "cart", newRev, 2)
 	c.restart(t, "shop", "catalog")
 	c.expect(t, "catalog", oldRev, 2)
+	c.guardsAreRepaired(t)
 }
 
 // leftClean checks that what remains is plain Istio of one revision.

@@ -163,6 +163,9 @@ func (r *Reconciler) handover(ctx context.Context, name string, from, to mesh.Re
 	if slices.ContainsFunc(s.Inventory.Workloads, func(w mesh.Workload) bool { return w.Claim != nil }) {
 		guards = append(guards, handover.Claims(name)...)
 	}
+	if kept, err := r.Router.Kept(ctx, from, to, guards); err != nil || kept {
+		return false, err
+	}
 	if err := r.Router.Guard(ctx, guards); err != nil {
 		return false, err
 	}

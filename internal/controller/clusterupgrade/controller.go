@@ -90,6 +90,8 @@ type Reconciler struct {
 	// waiting is since when, on the clock that is never set, this process has waited for the istiod of an upgrade. Passes of
 	// the controller come one after the other.
 	waiting map[types.UID]time.Time
+	// proof of the new istiod; passes of the controller come one after the other.
+	proof proof
 }
 
 // Reconcile makes one pass.

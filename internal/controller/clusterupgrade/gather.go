@@ -30,10 +30,10 @@ func (r *Reconciler) gather(ctx context.Context, cu *v1alpha1.ClusterUpgrade) (u
 		return s, err
 	}
 	s.ControlPlane = r.controlPlane(ctx, cu, s)
-	if s.Admission.Handover, err = r.Router.Present(ctx); err != nil {
+	if s.Admission.Handover, err = r.Router.Present(ctx, final(cu)); err != nil {
 		return s, err
 	}
-	if s.Admission.Guards, err = r.Router.Guarded(ctx); err != nil {
+	if s.Admission.Guards, err = r.Router.Guarded(ctx, final(cu)); err != nil {
 		return s, fmt.Errorf("read the guard policies: %w", err)
 	}
 	s.Connections = r.connections(ctx, cu, s)
@@ -93,7 +93,7 @@ func (r *Reconciler) controlPlane(ctx context.Context, cu *v1alpha1.ClusterUpgra
 	if !installed {
 		return upgrade.ControlPlaneFacts{}
 	}
-	ready, message, err := r.Lifecycle.Verify(ctx, to)
+	ready, message, err := r.verify(ctx, cu, to)
 	if err != nil {
 		return upgrade.ControlPlaneFacts{Message: fmt.Sprintf("its readiness cannot be read: %v", err)}
 	}
