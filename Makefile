@@ -81,11 +81,12 @@ format: tools ## Format the code as `make lint` wants it.
 	$(LAB)/gofumpt -w api charts cmd internal lab $(wildcard test)
 
 .PHONY: generate
-generate: tools ## Generate deepcopy functions and CRDs from api/.
+generate: tools ## Generate deepcopy functions, CRDs and the OpenAPI document.
 	$(LAB)/controller-gen object paths=./api/...
 	$(LAB)/controller-gen crd paths=./api/v1alpha1/... output:crd:dir=charts/meshlift-agent/crds
 	$(LAB)/controller-gen crd paths=./api/hub/... output:crd:dir=charts/meshlift/crds
 	cp charts/meshlift-agent/crds/meshlift.dev_catalogs.yaml charts/meshlift/crds/
+	$(GO) test ./internal/httpapi -run OpenAPI -args -update
 
 .PHONY: verify
 verify: generate ## Check that generated files and go.mod are up to date, and the import rules.

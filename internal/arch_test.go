@@ -55,12 +55,14 @@ func layers() map[string]layer {
 		"services":    {packages: []string{"internal/controlplane"}, imports: []string{"api", "domain"}},
 		"controllers": {packages: []string{"internal/controller/*"}, imports: []string{"api", "domain", "adapters"}},
 		"webhook":     {packages: []string{"internal/webhook", "internal/hubwebhook"}, imports: []string{"api", "domain"}},
+		"login":       {packages: []string{"internal/login"}},
+		"httpapi":     {packages: []string{"internal/httpapi"}, imports: []string{"api", "domain", "login"}},
 		"commands":    {packages: []string{"internal/cli/*"}, imports: []string{"api", "domain", "commands", "charts"}},
 		"charts":      {packages: []string{"charts"}},
 		// Wiring knows the concrete adapters. The command line never runs a controller.
 		"cli":   {packages: []string{"internal/cli"}, imports: []string{"api", "domain", "adapters", "commands", "charts"}},
 		"agent": {packages: []string{"internal/agent"}, imports: []string{"api", "domain", "adapters", "services", "controllers", "webhook"}},
-		"hub":   {packages: []string{"internal/hub"}, imports: []string{"api", "domain", "adapters", "services", "controllers", "webhook", "charts"}},
+		"hub":   {packages: []string{"internal/hub"}, imports: []string{"api", "domain", "adapters", "services", "controllers", "webhook", "login", "httpapi", "charts"}},
 		"main":  {packages: []string{"cmd/*"}, imports: []string{"agent", "hub", "cli", "commands"}},
 	}
 }

@@ -42,6 +42,7 @@ and the clusters go on without it.`,
 	f.IntVar(&c.WebhookPort, "webhook-port", 9443, "port of the admission webhooks; 0 serves none")
 	f.StringVar(&c.WebhookService, "webhook-service", "meshlift-hub", "Service in front of the admission webhooks")
 	f.StringVar(&c.WebhookSecret, "webhook-secret", "meshlift-hub-cert", "Secret that holds the certificate of the admission webhooks")
+	c.API.flags(f)
 	f.BoolVarP(&verbose, "verbose", "v", false, "log for people, with more detail")
 	return cmd
 }

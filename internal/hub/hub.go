@@ -48,6 +48,8 @@ type Config struct {
 	WebhookPort int
 	// WebhookService is the name of the Service in front of the webhooks, WebhookSecret holds their certificate.
 	WebhookService, WebhookSecret string
+	// API of the hub.
+	API APIConfig
 	// Clock of the decisions; nil for the real one.
 	Clock clock.Clock
 	Log   logr.Logger
@@ -73,7 +75,7 @@ func Run(ctx context.Context, c Config) error {
 			return err
 		}
 	}
-	if err := wire(part{Manager: mgr, Config: c, Links: member.NewLinks(member.Options{Scheme: scheme})}); err != nil {
+	if err := wire(ctx, part{Manager: mgr, Config: c, Links: member.NewLinks(member.Options{Scheme: scheme}), Certificates: keeper}); err != nil {
 		return err
 	}
 	if err := probes(mgr, keeper); err != nil {

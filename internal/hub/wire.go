@@ -1,10 +1,12 @@
 package hub
 
 import (
+	"context"
 	"fmt"
 
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"meshlift.dev/meshlift/internal/certs"
 	"meshlift.dev/meshlift/internal/controller/membercluster"
 	"meshlift.dev/meshlift/internal/member"
 )
@@ -15,10 +17,12 @@ type part struct {
 	Config  Config
 	// Links with the clusters, kept in every replica.
 	Links *member.Links
+	// Certificates of the admission webhooks; nil when none are served.
+	Certificates *certs.Keeper
 }
 
 // wire registers the parts of the hub: one function for each, in a file of its own.
-func wire(p part) error {
+func wire(ctx context.Context, p part) error {
 	for _, register := range []func(part) error{
 		members,
 		components,
@@ -28,7 +32,7 @@ func wire(p part) error {
 			return err
 		}
 	}
-	return nil
+	return serveAPI(ctx, p)
 }
 
 // members keeps the connections, and the MemberClusters true.

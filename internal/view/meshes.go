@@ -131,3 +131,23 @@ func conditionMessage(conditions []metav1.Condition, kind string) string {
 	}
 	return ""
 }
+
+// CurrentMesh is the upgrade of a mesh that runs, else the newest one; nil when there is none.
+func CurrentMesh(all []hub.MeshUpgrade, mesh string) *hub.MeshUpgrade {
+	var out *hub.MeshUpgrade
+	for n := range all {
+		u := &all[n]
+		if u.Spec.Mesh != mesh {
+			continue
+		}
+		if out == nil || FinishedMesh(out) && (!FinishedMesh(u) || out.CreationTimestamp.Before(&u.CreationTimestamp)) {
+			out = u
+		}
+	}
+	return out
+}
+
+// FinishedMesh tells whether the old istiod of every cluster is gone.
+func FinishedMesh(u *hub.MeshUpgrade) bool {
+	return meta.IsStatusConditionTrue(u.Status.Conditions, hub.ConditionDecommissioned)
+}

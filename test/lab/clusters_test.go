@@ -54,7 +54,7 @@ func (f *fleet) runHub(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(f.Meshlift(), "hub", "--webhook-port=0", "--metrics-bind-address=0", "--health-probe-bind-address=0", "--leader-elect=false")
+	cmd := exec.Command(f.Meshlift(), "hub", "--webhook-port=0", "--api-bind-address=0", "--metrics-bind-address=0", "--health-probe-bind-address=0", "--leader-elect=false")
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+f.Kubeconfig)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -150,7 +149,7 @@ func look(ctx context.Context, e *env.Env, c client.Client, m *hub.Mesh) (view.M
 	if err != nil {
 		return out, err
 	}
-	out.Upgrade = current(all, m.Name)
+	out.Upgrade = view.CurrentMesh(all, m.Name)
 	return out, nil
 }
 
@@ -200,25 +199,6 @@ func upgrades(ctx context.Context, e *env.Env, c client.Client) ([]hub.MeshUpgra
 	return list.Items, nil
 }
 
-// current is the upgrade of a mesh that runs, else the newest one; nil when there is none.
-func current(all []hub.MeshUpgrade, mesh string) *hub.MeshUpgrade {
-	var out *hub.MeshUpgrade
-	for n := range all {
-		u := &all[n]
-		if u.Spec.Mesh != mesh {
-			continue
-		}
-		if out == nil || over(out) && (!over(u) || out.CreationTimestamp.Before(&u.CreationTimestamp)) {
-			out = u
-		}
-	}
-	return out
-}
-
-func over(u *hub.MeshUpgrade) bool {
-	return meta.IsStatusConditionTrue(u.Status.Conditions, hub.ConditionDecommissioned)
-}
-
 // find returns the upgrade with that name, or the one that runs in the mesh with that name.
 func find(ctx context.Context, e *env.Env, c client.Client, name string) (*hub.MeshUpgrade, error) {
 	all, err := upgrades(ctx, e, c)
@@ -230,7 +210,7 @@ func find(ctx context.Context, e *env.Env, c client.Client, name string) (*hub.M
 			return &all[n], nil
 		}
 	}
-	if u := current(all, name); u != nil && !over(u) {
+	if u := view.CurrentMesh(all, name); u != nil && !view.FinishedMesh(u) {
 		return u, nil
 	}
 	return nil, exit.Refusedf("there is no upgrade %q, and none runs in a mesh of that name: start one with %q", name, e.Program+" mesh upgrade MESH --to VERSION")
