@@ -22,6 +22,8 @@ type Mover struct {
 	Live client.Reader
 	// Writer writes.
 	Writer client.Client
+
+	ahead rehearsals
 }
 
 // Driver is how a workload is moved; its method and its kind choose it. Every call may be made again at any time: what is
@@ -60,6 +62,9 @@ func (m *Mover) Do(ctx context.Context, a rollout.Action) error {
 			}
 		}
 		return m.evict(ctx, a)
+	}
+	if done, err := m.fromRehearsal(ctx, a); done {
+		return err
 	}
 	d, err := m.driver(a)
 	if err != nil {
@@ -145,6 +150,9 @@ func terminal(err error) bool {
 	}
 	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsMethodNotSupported(err)
 }
+
+// conflict tells whether somebody has written the object since it was read, or it is another one.
+func conflict(err error) bool { return err != nil && apierrors.IsConflict(err) }
 
 func words(err error) string {
 	var status apierrors.APIStatus

@@ -59,7 +59,9 @@ type Action struct {
 type Outcome struct {
 	// Actions in the order in which they should be started.
 	Actions []Action
-	Counts  v1alpha1.RolloutCounts
+	// Next are moves that wait for room, in their order, as many as will soon have some. They may be rehearsed.
+	Next   []Action
+	Counts v1alpha1.RolloutCounts
 	// Moving and Failures for the status, in plan order.
 	Moving   []v1alpha1.WorkloadProgress
 	Failures []v1alpha1.WorkloadFailure
@@ -124,17 +126,20 @@ func (d *decider) start(pending []candidate) {
 	if d.Spec.Paused || d.Spec.Stopped || d.hold(pending, soaking) || d.out.Undecided {
 		return
 	}
-	limits := LimitsOf(&d.Spec, d.pods)
+	limits, all := LimitsOf(&d.Spec, d.pods), false
 	for _, c := range pending {
 		if c.wave != turn.wave || c.half != turn.half {
 			continue
 		}
-		switch limits.admit(d.motion, c.workload) {
-		case full:
-			return
-		case fits:
+		room := limits.admit(d.motion, c.workload)
+		switch all = all || room == full; {
+		case !all && room == fits:
 			d.motion.add(c.workload)
 			d.out.Actions = append(d.out.Actions, c.action)
+		case len(d.out.Next) < d.ending:
+			d.out.Next = append(d.out.Next, c.action)
+		case all:
+			return
 		}
 	}
 }

@@ -19,7 +19,9 @@ type decider struct {
 	motion motion
 	// returning counts failed workloads that the policy moves back at the moment.
 	returning int
-	waves     []wave
+	// ending counts moving workloads that wait for their last pod.
+	ending int
+	waves  []wave
 }
 
 // judge counts one item and returns the move that may be started for it, if any.
@@ -164,6 +166,9 @@ func (d *decider) whyBack(ref mesh.Ref) string {
 func (d *decider) moving(w mesh.Workload, item Item) {
 	d.out.Counts.Moving++
 	d.motion.add(w)
+	if item.MovedPods+1 >= w.Desired {
+		d.ending++
+	}
 	d.out.Moving = append(d.out.Moving, v1alpha1.WorkloadProgress{
 		WorkloadReference: Reference(item.Ref), Attempt: max(1, d.attempt(w)), Message: item.Message,
 	})

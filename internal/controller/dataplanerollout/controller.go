@@ -42,6 +42,8 @@ type Observer interface {
 // [*restart.Blocked] when a pod may not be evicted yet.
 type Mover interface {
 	Do(ctx context.Context, a rollout.Action) error
+	// Ahead makes a move whose turn comes soon quicker. Nothing is touched.
+	Ahead(ctx context.Context, a rollout.Action) error
 }
 
 // Options of the controller.
@@ -68,10 +70,10 @@ type Reconciler struct {
 // motion is what is known of a rollout besides the cluster; it may be lost at any moment.
 type motion struct {
 	flights
+	rehearsing
+	teller
 	// begun are the moves that the last pass found begun and not done; the status tells them later.
 	begun []v1alpha1.WorkloadProgress
-	// told is when the status was written last.
-	told time.Time
 }
 
 func (r *Reconciler) motion(name string) *motion {
@@ -123,6 +125,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if len(out.Actions) > 0 {
 		r.launch(ctx, req, m, out.Actions)
 	}
+	m.rehearse(r.lasting(ctx), out.Next, r.Mover.Ahead)
 	told, err := r.report(ctx, ro, in, out, now)
 	switch {
 	case apierrors.IsConflict(err):
@@ -148,9 +151,7 @@ func again(now time.Time, out rollout.Outcome, soon bool) time.Duration {
 
 // launch starts the actions and does not wait for them; each that lands has the rollout looked at again.
 func (r *Reconciler) launch(ctx context.Context, req reconcile.Request, m *motion, actions []rollout.Action) {
-	if r.base != nil {
-		ctx = r.base
-	}
+	ctx = r.lasting(ctx)
 	m.flights.launch(ctx, actions, r.Mover.Do, func(a rollout.Action, err error) {
 		if err != nil {
 			log.FromContext(ctx).Info("a move was not made", "rollout", req.Name, "workload", a.Ref.String(), "reason", err.Error())
@@ -159,6 +160,14 @@ func (r *Reconciler) launch(ctx context.Context, req reconcile.Request, m *motio
 			r.wake(req)
 		}
 	})
+}
+
+// lasting is the context of what outlives the pass.
+func (r *Reconciler) lasting(pass context.Context) context.Context {
+	if r.base != nil {
+		return r.base
+	}
+	return pass
 }
 
 // gather reads everything that the decision needs. A rollout that may not start has no inventory and a verdict.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,8 +33,8 @@ const (
 	landInterval = 20 * time.Millisecond
 )
 
-// report writes the status, once, and only when it differs. told is false when only counts differ and were written a
-// moment ago.
+// report writes the status, once, and only when it differs. told is false when only counts differ: those are written now and
+// then, and not by this pass.
 func (r *Reconciler) report(ctx context.Context, ro *v1alpha1.DataPlaneRollout, in rollout.Input, out rollout.Outcome, now standing) (told bool, err error) {
 	before := ro.DeepCopy()
 	st := &ro.Status
@@ -52,14 +53,46 @@ func (r *Reconciler) report(ctx context.Context, ro *v1alpha1.DataPlaneRollout, 
 		st.CompletedAt = &at
 		r.Recorder.Eventf(ro, nil, corev1.EventTypeNormal, v1alpha1.ConditionComplete, "Complete", "%s", st.Progress)
 	}
+	if apiequality.Semantic.DeepEqual(before.Status, ro.Status) {
+		return true, nil
+	}
 	m := r.motion(ro.Name)
-	if onlyCounts(before.Status, ro.Status) && time.Since(m.told) < tellInterval {
+	if onlyCounts(before.Status, ro.Status) {
+		told := ro.DeepCopy() // the pass goes on with the rest
+		m.tell(func() error { return r.write(r.lasting(ctx), before, told) })
 		return false, nil
 	}
-	if !apiequality.Semantic.DeepEqual(before.Status, ro.Status) {
-		m.told = time.Now()
-	}
+	m.teller.said(time.Now())
 	return true, r.write(ctx, before, ro)
+}
+
+// teller writes a status that says how far a rollout is, at most once in an interval and beside the passes: moves are not to wait
+// for it. It may fail; the next pass finds the status as it is and tells again.
+type teller struct {
+	mu   sync.Mutex
+	told time.Time
+	busy bool
+}
+
+func (t *teller) tell(write func() error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.busy || time.Since(t.told) < tellInterval {
+		return
+	}
+	t.busy, t.told = true, time.Now()
+	go func() {
+		_ = write()
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.busy = false
+	}()
+}
+
+func (t *teller) said(at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.told = at
 }
 
 // moving bounds the list and says what evictions wait for; a bare pod is in it only while it waits.
