@@ -15,19 +15,22 @@ import (
 // server is busy.
 const rehearsalAge = 10 * time.Second
 
-// rehearsals that were made before the turn of their moves. They may be lost at any moment.
+// rehearsals before the turn of their moves: those that are going on, and those that ended well. They may be lost at any moment.
 type rehearsals struct {
 	mu  sync.Mutex
-	all map[mesh.Ref]rehearsal
+	all map[mesh.Ref]*rehearsal
 }
 
 // rehearsal is what is known of the object that was rehearsed. A move that starts from it names the version, so the API
 // server refuses it when anybody has written the object since.
 type rehearsal struct {
-	of      rollout.Action
+	of   rollout.Action
+	made time.Time
+	// over is closed when it has ended; what follows counts from then on, and only when it ended well.
+	over    chan struct{}
+	good    bool
 	uid     types.UID
 	version string
-	made    time.Time
 }
 
 // Ahead rehearses a move whose turn comes soon. When the move comes within seconds and nothing of the workload has changed,
@@ -37,7 +40,9 @@ func (m *Mover) Ahead(ctx context.Context, a rollout.Action) error {
 	if err != nil || !ok {
 		return err
 	}
-	made := time.Now()
+	r := &rehearsal{of: a, made: time.Now(), over: make(chan struct{})}
+	defer close(r.over)
+	m.ahead.keep(r)
 	o, err := d.Read(ctx, a.Ref)
 	if err != nil {
 		return err
@@ -45,7 +50,7 @@ func (m *Mover) Ahead(ctx context.Context, a rollout.Action) error {
 	if err := m.refused(ctx, d, o, a); err != nil {
 		return err
 	}
-	m.ahead.keep(rehearsal{a, o.GetUID(), o.GetResourceVersion(), made})
+	r.good, r.uid, r.version = true, o.GetUID(), o.GetResourceVersion()
 	return nil
 }
 
@@ -65,8 +70,16 @@ func (m *Mover) fromRehearsal(ctx context.Context, a rollout.Action) (done bool,
 	if err != nil || !ok {
 		return false, err
 	}
-	r, ok := m.ahead.take(a, time.Now())
-	if !ok {
+	r := m.ahead.take(a)
+	if r == nil {
+		return false, nil
+	}
+	select {
+	case <-r.over:
+	case <-ctx.Done():
+		return false, nil // the move finds out
+	}
+	if !r.good || time.Since(r.made) > rehearsalAge {
 		return false, nil
 	}
 	patch := templatePatch(t.kind, a)
@@ -76,11 +89,11 @@ func (m *Mover) fromRehearsal(ctx context.Context, a rollout.Action) (done bool,
 	return !conflict(err), err
 }
 
-func (r *rehearsals) keep(x rehearsal) {
+func (r *rehearsals) keep(x *rehearsal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.all == nil {
-		r.all = map[mesh.Ref]rehearsal{}
+		r.all = map[mesh.Ref]*rehearsal{}
 	}
 	for ref, old := range r.all {
 		if x.made.Sub(old.made) > rehearsalAge {
@@ -90,12 +103,14 @@ func (r *rehearsals) keep(x rehearsal) {
 	r.all[x.of.Ref] = x
 }
 
-// take returns the rehearsal of the move, once.
-func (r *rehearsals) take(a rollout.Action, now time.Time) (rehearsal, bool) {
+// take returns the rehearsal of the move, once; nil when there is none.
+func (r *rehearsals) take(a rollout.Action) *rehearsal {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	x, ok := r.all[a.Ref]
+	x := r.all[a.Ref]
 	delete(r.all, a.Ref)
-	same := x.of.Method == a.Method && x.of.Target == a.Target && x.of.Label == a.Label && x.of.Pin == a.Pin
-	return x, ok && same && now.Sub(x.made) <= rehearsalAge
+	if x == nil || x.of.Method != a.Method || x.of.Target != a.Target || x.of.Label != a.Label || x.of.Pin != a.Pin {
+		return nil
+	}
+	return x
 }

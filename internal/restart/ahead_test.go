@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -27,13 +28,15 @@ type api struct {
 	asked []string
 	// injects is the revision that admission gives to pods.
 	injects string
+	// slow is called within a rehearsal.
+	slow func()
 }
 
 func newAPI(t *testing.T) *api {
 	t.Helper()
 	d := &appsv1.Deployment{}
 	d.Namespace, d.Name, d.UID = cart.Namespace, cart.Name, "1"
-	a := &api{injects: "1-31"}
+	a := &api{injects: "1-31", slow: func() {}}
 	a.Client = interceptor.NewClient(fake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).WithObjects(d).Build(), interceptor.Funcs{
 		Get: func(ctx context.Context, w client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
 			a.asked = append(a.asked, "read")
@@ -41,6 +44,7 @@ func newAPI(t *testing.T) *api {
 		},
 		Create: func(_ context.Context, _ client.WithWatch, o client.Object, _ ...client.CreateOption) error {
 			a.asked = append(a.asked, "rehearsal")
+			a.slow()
 			o.(*corev1.Pod).Annotations = map[string]string{mesh.AnnotationStatus: `{"revision":"` + a.injects + `"}`}
 			return nil
 		},
@@ -90,9 +94,7 @@ func TestAMoveThatWasRehearsedAheadIsOneRequestUnlessSomethingHasChanged(t *test
 			}
 		}, move, append([]string{"conflict"}, whole...)},
 		"it is too long ago": {func(_ *testing.T, _ *api, m *Mover) {
-			r := m.ahead.all[cart]
-			r.made = r.made.Add(-rehearsalAge - time.Second)
-			m.ahead.all[cart] = r
+			m.ahead.all[cart].made = time.Now().Add(-rehearsalAge - time.Second)
 		}, move, whole},
 		"another move was rehearsed": {func(*testing.T, *api, *Mover) {}, rollout.Action{Ref: cart, Method: rollout.ByTemplate, Target: "1-31", Label: true, Pin: "1-31", Record: move.Record}, whole},
 		"it is used up": {func(t *testing.T, _ *api, m *Mover) {
@@ -118,6 +120,25 @@ func TestAMoveThatWasRehearsedAheadIsOneRequestUnlessSomethingHasChanged(t *test
 			t.Errorf("%s: %v, want %v", name, a.asked, c.want)
 		}
 	}
+}
+
+func TestAMoveWaitsForItsRehearsalThatIsGoingOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t)
+		began, answer := make(chan struct{}), make(chan struct{})
+		a.slow = func() { close(began); <-answer }
+		m := &Mover{Live: a, Writer: a}
+		move := rollout.Action{Ref: cart, Method: rollout.ByTemplate, Target: "1-31", Label: true}
+		results := make(chan error, 2)
+		go func() { results <- m.Ahead(t.Context(), move) }()
+		<-began
+		go func() { results <- m.Do(t.Context(), move) }()
+		synctest.Wait()
+		close(answer)
+		if err := errors.Join(<-results, <-results); err != nil || !slices.Equal(a.asked, []string{"read", "rehearsal", "change"}) {
+			t.Errorf("%v, %v", a.asked, err)
+		}
+	})
 }
 
 func TestARehearsalThatIsRefusedAheadOfTheMoveIsMadeAgainByTheMove(t *testing.T) {

@@ -31,6 +31,8 @@ type options struct {
 	out  string
 	keep bool
 	loop bool
+	// plain measures the labels without Meshlift too.
+	plain bool
 }
 
 func main() {
@@ -43,6 +45,7 @@ func main() {
 	flag.DurationVar(&o.rest, "rest", 30*time.Second, "how long the agent is watched while nothing happens")
 	flag.StringVar(&o.out, "out", "", "file to write the page to (default: only the table on the terminal)")
 	flag.BoolVar(&o.loop, "loop", true, "measure the shell loop too")
+	flag.BoolVar(&o.plain, "plain", true, "measure the change of all labels without Meshlift too")
 	flag.BoolVar(&o.keep, "keep", false, "leave the lab running")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,6 +113,21 @@ func (r requests) mean(key string) time.Duration {
 		return 0
 	}
 	return time.Duration(r.seconds[key] / r.count[key] * float64(time.Second))
+}
+
+// named lists what was read or written, in parentheses; "" for nothing.
+func (r requests) named() string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(r.count)) {
+		verb, resource, _ := strings.Cut(k, " ")
+		if n := r.count[k]; n > 0 && resource != lease && (verb == "get" || verb == "list" || slices.Contains(writeVerbs, verb)) {
+			parts = append(parts, fmt.Sprintf("%.0f %s", n, k))
+		}
+	}
+	if parts == nil {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
 }
 
 // spent says how long each part of a move took, on average.

@@ -64,7 +64,7 @@ func verdict(ok bool) string {
 func (r report) rows() []row {
 	var out []row
 	a, measured := r.run("a")
-	for _, letter := range []string{"a", "b", "c", "d"} {
+	for _, letter := range []string{"a", "b", "e", "c", "d"} {
 		run, ok := r.run(letter)
 		if !ok {
 			continue
@@ -79,8 +79,17 @@ func (r report) rows() []row {
 		}
 		out = append(out, line)
 	}
+	e, plain := r.run("e")
+	if d, ok := r.run("d"); ok && plain {
+		out = append(out, row{"(d) against (e)", fmt.Sprintf("%.2f x", d.wall.Seconds()/e.wall.Seconds()), "", ""})
+	}
 	if c, ok := r.run("c"); ok {
 		out = append(out, r.pipeline(c)...)
+	}
+	for _, letter := range []string{"a", "c"} {
+		if run, ok := r.run(letter); ok {
+			out = append(out, row{fmt.Sprintf("last pod ready until its own Deployment reports that it is done, (%s)", letter), reporting(run), "", ""})
+		}
 	}
 	for _, letter := range []string{"c", "d"} {
 		if run, ok := r.run(letter); ok {
@@ -90,9 +99,10 @@ func (r report) rows() []row {
 	for _, x := range r.rests {
 		perMinute := func(n float64) float64 { return n / x.took.Minutes() }
 		asked := x.requests.reads() + x.requests.writes()
+		which := x.requests.named()
 		out = append(
 			out,
-			row{"requests at rest, " + x.when, fmt.Sprintf("%.0f a minute, and %.0f for the lease of the leader", perMinute(asked), perMinute(x.requests.election())), "watches only", verdict(perMinute(asked) < 1)},
+			row{"requests at rest, " + x.when, fmt.Sprintf("%.0f a minute%s, and %.0f for the lease of the leader", perMinute(asked), which, perMinute(x.requests.election())), "watches only", verdict(perMinute(asked) < 1)},
 			row{"CPU at rest, " + x.when + ", both replicas", fmt.Sprintf("%.1f %% of a core", 100*x.cpu.Seconds()/x.took.Seconds()), "about 0", verdict(x.cpu.Seconds()/x.took.Seconds() < 0.02)},
 		)
 	}
@@ -108,11 +118,29 @@ func (r report) pipeline(c result) []row {
 	ratio := c.wall.Seconds() / best.Seconds()
 	ready := turnovers(c.courses, r.parallelism, func(x course) time.Time { return x.ready })
 	done := turnovers(c.courses, r.parallelism, func(x course) time.Time { return x.done })
+	cpu := spentIn(c.cpu) / time.Duration(r.cores)
 	return []row{
 		{fmt.Sprintf("ideal pipeline of %d for (c)", r.parallelism), fmt.Sprintf("%s; (c) is %.2f x", seconds(best), ratio), "1.10 x", verdict(ratio <= 1.10)},
 		{"last pod ready until the next workload is patched, (c)", spread(ready), "p99 500 ms", verdict(quantile(ready, 0.99) <= 500*time.Millisecond)},
 		{"of that, after the Deployment reported it", spread(done), "", ""},
+		{fmt.Sprintf("the CPU that (c) used, divided by %d cores", r.cores), fmt.Sprintf("%s; (c) is %.2f x", seconds(cpu), c.wall.Seconds()/cpu.Seconds()), "", ""},
 	}
+}
+
+// reporting is how long the controller of a Deployment took from the last pod to its report.
+func reporting(x result) string {
+	var all []time.Duration
+	for _, c := range x.courses {
+		all = append(all, c.done.Sub(c.ready))
+	}
+	return spread(all)
+}
+
+func spentIn(all []share) (total time.Duration) {
+	for _, s := range all {
+		total += s.cpu
+	}
+	return total
 }
 
 func (r report) perWorkload(x result) []row {
@@ -150,13 +178,10 @@ func (r report) table(w io.Writer) {
 // cpus lists the components that used most of the CPU.
 func cpus(all []share) string {
 	var parts []string
-	var total time.Duration
-	for n, s := range all {
-		if total += s.cpu; n < 8 {
-			parts = append(parts, fmt.Sprintf("%s %.1f s", s.component, s.cpu.Seconds()))
-		}
+	for _, s := range all[:min(8, len(all))] {
+		parts = append(parts, fmt.Sprintf("%s %.1f s", s.component, s.cpu.Seconds()))
 	}
-	return fmt.Sprintf("%.1f s: %s", total.Seconds(), strings.Join(parts, ", "))
+	return fmt.Sprintf("%.1f s: %s", spentIn(all).Seconds(), strings.Join(parts, ", "))
 }
 
 // page writes docs/benchmarks.md.
@@ -179,11 +204,12 @@ func (r report) page(w io.Writer) {
 
 // explanation says how the values were made.
 const explanation = `
-How it is measured, from the outside and in the same way for all four:
+How it is measured, from the outside and in the same way for all:
 
 - (a) is one ` + "`kubectl rollout restart -f`" + ` for every Deployment before the agent is there: no way of restarting them can be much
   faster. (b) is what people do: for each namespace the label ` + "`istio.io/rev`" + `, ` + "`rollout restart`" + `, ` + "`rollout status`" + `. (d) moves
-  everything from 1-30 to 1-31, (c) moves it back; both rehearse each workload.
+  everything from 1-30 to 1-31, (c) moves it back; both rehearse each workload. (e) is the change that (d) makes, without reading,
+  looking or rehearsing, when the handover is in place: what a move to another istiod costs in any case.
 - A run ends when the last Deployment has nothing left to replace, and (c) and (d) when Meshlift has said so.
 - The ideal pipeline starts the next workload at the very moment when one is done, each taking as long as it took in the run.
 - Requests are what both replicas count (the metric ` + "`meshlift_api_request_duration_seconds`" + `), without watches and without those

@@ -11,7 +11,7 @@ import (
 
 const (
 	// rehearsers is how many moves are rehearsed before their turn at the same time; those that are being made go first.
-	rehearsers = 4
+	rehearsers = 8
 	// rehearseAgain is when a move that still waits is rehearsed once more. Its turn may come later than was thought, and then
 	// the move rehearses itself.
 	rehearseAgain = 30 * time.Second
