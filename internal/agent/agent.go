@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -17,8 +18,10 @@ import (
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -141,14 +144,33 @@ func newManager(c Config, scheme *runtime.Scheme, keeper **certs.Keeper) (manage
 	return mgr, nil
 }
 
+// certificateResync may be long: a change of the webhook configuration is an event.
+const certificateResync = 10 * time.Minute
+
 // serveCertificates has a certificate ready before the webhook server starts.
 func serveCertificates(ctx context.Context, mgr manager.Manager, c Config) (*certs.Keeper, error) {
 	keeper := certs.New(certs.Options{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: c.Namespace, Secret: c.WebhookSecret,
 		Service: c.WebhookService, Webhook: webhook.ConfigurationName, Clock: clock.RealClock{}, Log: c.Log.WithName("certs"),
+		Resync: certificateResync,
 	})
 	if _, err := keeper.Ensure(ctx); err != nil {
 		return nil, fmt.Errorf("prepare the webhook certificate: %w", err)
+	}
+	informer, err := mgr.GetCache().GetInformer(ctx, &admissionv1.ValidatingWebhookConfiguration{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return nil, fmt.Errorf("watch the webhook configuration: %w", err)
+	}
+	if _, err := informer.AddEventHandler(toolscache.FilteringResourceEventHandler{
+		FilterFunc: func(o any) bool {
+			c, ok := o.(*admissionv1.ValidatingWebhookConfiguration)
+			return ok && c.Name == webhook.ConfigurationName
+		},
+		Handler: toolscache.ResourceEventHandlerFuncs{
+			AddFunc: func(any) { keeper.Look() }, UpdateFunc: func(any, any) { keeper.Look() },
+		},
+	}); err != nil {
+		return nil, fmt.Errorf("watch the webhook configuration: %w", err)
 	}
 	return keeper, mgr.Add(keeper)
 }

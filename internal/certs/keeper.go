@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -31,7 +32,7 @@ const (
 // fieldManager owns the caBundle fields and nothing else of the webhook configuration.
 const fieldManager = "meshlift-certs"
 
-// resync is the longest time between two looks: it repairs what somebody deleted and picks up what another replica wrote.
+// resync is the default of [Options.Resync].
 const resync = time.Minute
 
 // retryAfter is the pause after a failed look.
@@ -51,6 +52,9 @@ type Options struct {
 	Service string
 	// Webhook is the name of the ValidatingWebhookConfiguration that must trust the certificate.
 	Webhook string
+	// Resync is the longest time between two looks: they repair what somebody deleted and pick up what another replica wrote.
+	// It is a minute by default, and may be longer where [Keeper.Look] is called when the webhook configuration changes.
+	Resync time.Duration
 	// Clock, the real one in production.
 	Clock clock.WithTicker
 	// Log of what was renewed.
@@ -62,6 +66,7 @@ type Keeper struct {
 	o       Options
 	dnsName string
 	current atomic.Pointer[tls.Certificate]
+	look    chan struct{}
 }
 
 // New returns a Keeper that has no certificate yet: call [Keeper.Ensure] once before the webhook server starts, and add
@@ -69,7 +74,16 @@ type Keeper struct {
 func New(o Options) *Keeper {
 	// The name by which the API server calls a Service:
 	// https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#service-reference
-	return &Keeper{o: o, dnsName: o.Service + "." + o.Namespace + ".svc"}
+	o.Resync = cmp.Or(o.Resync, resync)
+	return &Keeper{o: o, dnsName: o.Service + "." + o.Namespace + ".svc", look: make(chan struct{}, 1)}
+}
+
+// Look has the Keeper look soon. It does not wait.
+func (k *Keeper) Look() {
+	select {
+	case k.look <- struct{}{}:
+	default: // it is on its way already
+	}
 }
 
 // ErrNoCertificate is returned while no certificate has been read.
@@ -111,6 +125,8 @@ func (k *Keeper) Start(ctx context.Context) error {
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
+		case <-k.look:
+			timer.Stop()
 		case <-timer.C():
 		}
 	}
@@ -131,7 +147,7 @@ func (k *Keeper) Ensure(ctx context.Context) (time.Duration, error) {
 		return 0, fmt.Errorf("read certificate of Secret %q: %w", k.o.Secret, err)
 	}
 	k.current.Store(&pair)
-	return max(time.Second, min(resync, next.Sub(k.o.Clock.Now()))), nil
+	return max(time.Second, min(k.o.Resync, next.Sub(k.o.Clock.Now()))), nil
 }
 
 // store brings the Secret up to date and returns what it holds.

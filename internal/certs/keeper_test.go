@@ -6,12 +6,14 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/go-logr/logr"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
 	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -181,4 +183,36 @@ func TestADeletedBundleIsRepaired(t *testing.T) {
 	if string(trusted(t, c)) != string(want) {
 		t.Error("the bundle was not put back")
 	}
+}
+
+func TestAnEventHasTheKeeperRepairAtOnceWhatItWouldFindLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fake.NewClientBuilder().WithObjects(configuration()).Build()
+		k := keeper(c, nil)
+		k.o.Clock = clock.RealClock{} // that of the bubble, which stands still here
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- k.Start(ctx) }()
+		synctest.Wait()
+		w := configuration()
+		if err := c.Get(ctx, client.ObjectKeyFromObject(w), w); err != nil || len(trusted(t, c)) == 0 {
+			t.Fatalf("nothing is trusted: %v", err)
+		}
+		for n := range w.Webhooks {
+			w.Webhooks[n].ClientConfig.CABundle = nil
+		}
+		if err := c.Update(ctx, w); err != nil {
+			t.Fatal(err)
+		}
+		k.Look()
+		k.Look()
+		synctest.Wait()
+		if len(trusted(t, c)) == 0 {
+			t.Error("nothing is trusted after the event")
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
