@@ -227,7 +227,7 @@ func (f fleetOf) mesh(name string) *hub.Mesh {
 	return &f.meshes[n]
 }
 
-func (s *Server) getCluster(ctx context.Context, _ *inCluster) (*out[Cluster], error) {
+func (s *Server) getCluster(ctx context.Context, _ *InCluster) (*out[Cluster], error) {
 	m := of(ctx).cluster
 	var mesh *hub.Mesh
 	if m.Spec.Mesh != "" {
@@ -240,12 +240,12 @@ func (s *Server) getCluster(ctx context.Context, _ *inCluster) (*out[Cluster], e
 	return body(row), err
 }
 
-// inCluster is the input of operations on a cluster.
-type inCluster struct {
+// InCluster is the input of operations on a cluster.
+type InCluster struct {
 	Cluster string `path:"cluster"`
 }
 
-func (s *Server) removeCluster(ctx context.Context, _ *inCluster) (*struct{}, error) {
+func (s *Server) removeCluster(ctx context.Context, _ *InCluster) (*struct{}, error) {
 	m := of(ctx).cluster
 	return nil, client.IgnoreNotFound(s.options.Client.Delete(ctx, m.DeepCopy(), client.Preconditions{UID: &m.UID}))
 }

@@ -39,7 +39,7 @@ func behind(c hub.ComponentStatus) bool {
 	return own(c.Name) && intent.Upgradeable(c.Phase) && c.Phase != hub.ComponentUpgrading
 }
 
-func (s *Server) listComponents(ctx context.Context, _ *inCluster) (*out[Page[Component]], error) {
+func (s *Server) listComponents(ctx context.Context, _ *InCluster) (*out[Page[Component]], error) {
 	m := of(ctx).cluster
 	rows := []Component{}
 	for _, c := range m.Status.Components {
@@ -75,7 +75,7 @@ func (s *Server) listComponents(ctx context.Context, _ *inCluster) (*out[Page[Co
 }
 
 func (s *Server) upgradeComponents(ctx context.Context, in *struct {
-	inCluster
+	InCluster
 	Body struct {
 		All   bool     `json:"all,omitempty" doc:"Every component that is behind or has failed."`
 		Names []string `json:"names,omitempty" maxItems:"50"`

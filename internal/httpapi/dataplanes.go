@@ -167,7 +167,7 @@ func failureOf(rollout string, f v1alpha1.WorkloadFailure, waiting bool) Failure
 }
 
 func (s *Server) listNamespaces(ctx context.Context, in *struct {
-	inCluster
+	InCluster
 	Paging
 	Search string `query:"search"`
 },
@@ -212,7 +212,7 @@ func (n *Namespace) count(d DataPlane) {
 }
 
 func (s *Server) listDataPlanes(ctx context.Context, in *struct {
-	inCluster
+	InCluster
 	Paging
 	Namespace string `query:"namespace"`
 	Role      string `query:"role" enum:"Sidecar,Gateway" doc:"Sidecar, or Gateway for gateways of any kind."`

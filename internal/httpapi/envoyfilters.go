@@ -58,8 +58,8 @@ type Manager struct {
 	At        *time.Time `json:"at,omitempty"`
 }
 
-type inEnvoyFilter struct {
-	inCluster
+type InEnvoyFilter struct {
+	InCluster
 	Namespace string `path:"namespace"`
 	Name      string `path:"name"`
 }
@@ -107,7 +107,7 @@ func (f *EnvoyFilter) note(u *v1alpha1.ClusterUpgrade) {
 }
 
 func (s *Server) listEnvoyFilters(ctx context.Context, in *struct {
-	inMesh
+	InMesh
 	Paging
 	Search  string `query:"search" doc:"Words that cluster, namespace, name or creator contain."`
 	Cluster string `query:"cluster" doc:"Of this cluster only."`
@@ -144,7 +144,7 @@ func (s *Server) listEnvoyFilters(ctx context.Context, in *struct {
 
 var envoyFilterKind = schema.GroupVersionKind{Group: "networking.istio.io", Version: "v1alpha3", Kind: "EnvoyFilter"}
 
-func (s *Server) getEnvoyFilter(ctx context.Context, in *inEnvoyFilter) (*out[EnvoyFilterDetail], error) {
+func (s *Server) getEnvoyFilter(ctx context.Context, in *InEnvoyFilter) (*out[EnvoyFilterDetail], error) {
 	c, err := s.options.Members.Client(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -178,7 +178,7 @@ func (s *Server) getEnvoyFilter(ctx context.Context, in *inEnvoyFilter) (*out[En
 }
 
 func (s *Server) handleEnvoyFilter(ctx context.Context, in *struct {
-	inEnvoyFilter
+	InEnvoyFilter
 	Body struct {
 		Hash string `json:"hash" minLength:"1" maxLength:"64" doc:"Of the content that was checked, as the list showed it."`
 		Note string `json:"note,omitempty" maxLength:"1024" doc:"What was checked or changed."`
@@ -198,7 +198,7 @@ func (s *Server) handleEnvoyFilter(ctx context.Context, in *struct {
 	})
 }
 
-func (s *Server) unhandleEnvoyFilter(ctx context.Context, in *inEnvoyFilter) (*out[ClusterUpgrade], error) {
+func (s *Server) unhandleEnvoyFilter(ctx context.Context, in *InEnvoyFilter) (*out[ClusterUpgrade], error) {
 	return s.editUpgrade(ctx, in.Cluster, func(u *v1alpha1.ClusterUpgrade) (bool, error) {
 		before := len(u.Spec.EnvoyFilters)
 		u.Spec.EnvoyFilters = slices.DeleteFunc(u.Spec.EnvoyFilters, func(a v1alpha1.EnvoyFilterAcknowledgement) bool {

@@ -39,7 +39,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
 		host, _, _ := net.SplitHostPort(r.RemoteAddr)
-		if !s.limits.allow("address " + host) {
+		if !s.limits.allow("address "+host, perAddress) {
 			s.tooMany(w)
 			return
 		}
@@ -61,10 +61,13 @@ type limits struct {
 	all   map[string]*rate.Limiter
 }
 
-// most callers that are counted apart; beyond it counting begins anew.
+// perAddress is how many times more requests an address may send than a person: many people can be behind one proxy.
+const perAddress = 10
+
+// mostCallers that are counted apart; beyond it counting begins anew.
 const mostCallers = 10_000
 
-func (l *limits) allow(caller string) bool {
+func (l *limits) allow(caller string, times float64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.all == nil || len(l.all) > mostCallers {
@@ -72,7 +75,7 @@ func (l *limits) allow(caller string) bool {
 	}
 	limiter := l.all[caller]
 	if limiter == nil {
-		limiter = rate.NewLimiter(rate.Limit(l.rate), int(2*l.rate)+1)
+		limiter = rate.NewLimiter(rate.Limit(times*l.rate), int(2*times*l.rate)+1)
 		l.all[caller] = limiter
 	}
 	return limiter.AllowN(l.clock.Now(), 1)
@@ -91,7 +94,7 @@ func (s *Server) admit(n need) func(huma.Context, func(huma.Context)) {
 			s.refuse(ctx, s.problem(err))
 			return
 		}
-		if !s.limits.allow("user " + u.Name) {
+		if !s.limits.allow("user "+u.Name, 1) {
 			s.tooMany(w)
 			return
 		}

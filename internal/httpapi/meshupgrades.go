@@ -86,7 +86,7 @@ func (k Soak) duration() (metav1.Duration, error) {
 	return metav1.Duration{Duration: d}, nil
 }
 
-type inUpgrade struct {
+type InUpgrade struct {
 	Upgrade string `path:"upgrade"`
 }
 
@@ -180,7 +180,7 @@ func wavesOf(u *hub.MeshUpgrade) []ClusterWave {
 }
 
 func (s *Server) listMeshUpgrades(ctx context.Context, in *struct {
-	inMesh
+	InMesh
 	Paging
 },
 ) (*out[Page[MeshUpgrade]], error) {
@@ -210,13 +210,13 @@ func (s *Server) listMeshUpgrades(ctx context.Context, in *struct {
 	return body(page), nil
 }
 
-func (s *Server) getMeshUpgrade(ctx context.Context, _ *inUpgrade) (*out[MeshUpgrade], error) {
+func (s *Server) getMeshUpgrade(ctx context.Context, _ *InUpgrade) (*out[MeshUpgrade], error) {
 	v, err := s.meshUpgrade(ctx, of(ctx).upgrade)
 	return body(v), err
 }
 
 func (s *Server) startMeshUpgrade(ctx context.Context, in *struct {
-	inMesh
+	InMesh
 	Body NewMeshUpgrade
 },
 ) (*out[MeshUpgrade], error) {
@@ -255,8 +255,8 @@ func (s *Server) change(ctx context.Context, name string, f func(*hub.MeshUpgrad
 	return body(v), err
 }
 
-func (s *Server) pauseMeshUpgrade(paused bool) func(context.Context, *inUpgrade) (*out[MeshUpgrade], error) {
-	return func(ctx context.Context, in *inUpgrade) (*out[MeshUpgrade], error) {
+func (s *Server) pauseMeshUpgrade(paused bool) func(context.Context, *InUpgrade) (*out[MeshUpgrade], error) {
+	return func(ctx context.Context, in *InUpgrade) (*out[MeshUpgrade], error) {
 		return s.change(ctx, in.Upgrade, func(u *hub.MeshUpgrade) (bool, error) {
 			changed := u.Spec.Paused != paused
 			u.Spec.Paused = paused
@@ -266,7 +266,7 @@ func (s *Server) pauseMeshUpgrade(paused bool) func(context.Context, *inUpgrade)
 }
 
 func (s *Server) approveWave(ctx context.Context, in *struct {
-	inUpgrade
+	InUpgrade
 	Body struct {
 		Wave string `json:"wave" minLength:"1" maxLength:"63"`
 	}
@@ -286,7 +286,7 @@ func (s *Server) approveWave(ctx context.Context, in *struct {
 }
 
 func (s *Server) decommissionMesh(ctx context.Context, in *struct {
-	inUpgrade
+	InUpgrade
 	Body Soak
 },
 ) (*out[MeshUpgrade], error) {
@@ -304,7 +304,7 @@ func (s *Server) decommissionMesh(ctx context.Context, in *struct {
 	})
 }
 
-func (s *Server) withdrawMesh(ctx context.Context, in *inUpgrade) (*out[MeshUpgrade], error) {
+func (s *Server) withdrawMesh(ctx context.Context, in *InUpgrade) (*out[MeshUpgrade], error) {
 	return s.change(ctx, in.Upgrade, func(u *hub.MeshUpgrade) (bool, error) {
 		changed := u.Spec.Decommission != nil
 		u.Spec.Decommission = nil

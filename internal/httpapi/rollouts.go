@@ -69,8 +69,8 @@ type NewRollout struct {
 	FailurePolicy string   `json:"failurePolicy,omitempty" enum:"Stop,Continue,MoveBack,MoveBackAndContinue"`
 }
 
-type inRollout struct {
-	inCluster
+type InRollout struct {
+	InCluster
 	Rollout string `path:"rollout"`
 }
 
@@ -87,7 +87,7 @@ func rollouts(s *Server) {
 		{"resume", "resumeRollout", "Go on", func(r *v1alpha1.DataPlaneRolloutSpec) { r.Paused = false }},
 		{"stop", "stopRollout", "End the rollout; moves in flight finish", func(r *v1alpha1.DataPlaneRolloutSpec) { r.Stopped = true }},
 	} {
-		add(s, http.MethodPost, one+"/"+verb.path, verb.id, verb.summary, need{theMesh, "update", "rollouts"}, func(ctx context.Context, in *inRollout) (*out[Rollout], error) {
+		add(s, http.MethodPost, one+"/"+verb.path, verb.id, verb.summary, need{theMesh, "update", "rollouts"}, func(ctx context.Context, in *InRollout) (*out[Rollout], error) {
 			return s.editRollout(ctx, in, func(r *v1alpha1.DataPlaneRollout) (bool, error) {
 				before := r.DeepCopy()
 				verb.change(&r.Spec)
@@ -121,7 +121,7 @@ func rolloutOf(r *v1alpha1.DataPlaneRollout) Rollout {
 }
 
 func (s *Server) listRollouts(ctx context.Context, in *struct {
-	inCluster
+	InCluster
 	Paging
 },
 ) (*out[Page[Rollout]], error) {
@@ -150,7 +150,7 @@ func (s *Server) listRollouts(ctx context.Context, in *struct {
 	return body(page), nil
 }
 
-func (s *Server) getRollout(ctx context.Context, in *inRollout) (*out[Rollout], error) {
+func (s *Server) getRollout(ctx context.Context, in *InRollout) (*out[Rollout], error) {
 	c, err := s.options.Members.Client(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -162,7 +162,7 @@ func (s *Server) getRollout(ctx context.Context, in *inRollout) (*out[Rollout], 
 	return body(rolloutOf(r)), nil
 }
 
-func (s *Server) editRollout(ctx context.Context, in *inRollout, change func(*v1alpha1.DataPlaneRollout) (bool, error)) (*out[Rollout], error) {
+func (s *Server) editRollout(ctx context.Context, in *InRollout, change func(*v1alpha1.DataPlaneRollout) (bool, error)) (*out[Rollout], error) {
 	c, err := s.options.Members.Client(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -176,7 +176,7 @@ func (s *Server) editRollout(ctx context.Context, in *inRollout, change func(*v1
 }
 
 func (s *Server) startRollout(ctx context.Context, in *struct {
-	inCluster
+	InCluster
 	Body NewRollout
 },
 ) (*out[Rollout], error) {
@@ -214,14 +214,14 @@ func (s *Server) startRollout(ctx context.Context, in *struct {
 }
 
 func (s *Server) decide(ctx context.Context, in *struct {
-	inRollout
+	InRollout
 	Body struct {
 		Action  string   `json:"action" enum:"Retry,Skip,MoveBack"`
 		Targets []Target `json:"targets,omitempty" doc:"Workloads that failed; none means all that wait."`
 	}
 },
 ) (*out[Rollout], error) {
-	return s.editRollout(ctx, &in.inRollout, func(r *v1alpha1.DataPlaneRollout) (bool, error) {
+	return s.editRollout(ctx, &in.InRollout, func(r *v1alpha1.DataPlaneRollout) (bool, error) {
 		chosen := view.Undecided(r)
 		if len(in.Body.Targets) > 0 {
 			chosen = nil

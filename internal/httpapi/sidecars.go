@@ -38,7 +38,7 @@ func (c *SidecarConfiguration) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, &c.SidecarConfiguration)
 }
 
-type inMesh struct {
+type InMesh struct {
 	Mesh string `path:"mesh"`
 }
 
@@ -47,7 +47,7 @@ func sidecars(s *Server) {
 	add(s, http.MethodPut, "/meshes/{mesh}/sidecars", "putSidecars", "Change the configuration of the sidecars of a mesh", need{theMesh, "update", "sidecars"}, s.putSidecars)
 }
 
-func (s *Server) getSidecars(ctx context.Context, _ *inMesh) (*out[Sidecars], error) {
+func (s *Server) getSidecars(ctx context.Context, _ *InMesh) (*out[Sidecars], error) {
 	return s.sidecarsOf(ctx, of(ctx).theMesh)
 }
 
@@ -73,7 +73,7 @@ func (s *Server) sidecarsOf(ctx context.Context, m *hub.Mesh) (*out[Sidecars], e
 }
 
 func (s *Server) putSidecars(ctx context.Context, in *struct {
-	inMesh
+	InMesh
 	Body SidecarConfiguration
 },
 ) (*out[Sidecars], error) {

@@ -132,7 +132,7 @@ func upgradeOf(u *v1alpha1.ClusterUpgrade, cluster string) ClusterUpgrade {
 	return v
 }
 
-func (s *Server) getUpgrade(ctx context.Context, in *inCluster) (*out[ClusterUpgrade], error) {
+func (s *Server) getUpgrade(ctx context.Context, in *InCluster) (*out[ClusterUpgrade], error) {
 	u, err := s.current(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
@@ -165,7 +165,7 @@ func (s *Server) propose(ctx context.Context, c client.Client, cluster, version 
 }
 
 func (s *Server) getProposal(ctx context.Context, in *struct {
-	inCluster
+	InCluster
 	Version string `query:"version" doc:"Istio version to go to; empty for the newest that is supported."`
 },
 ) (*out[Proposal], error) {
@@ -203,7 +203,7 @@ func (s *Server) getProposal(ctx context.Context, in *struct {
 }
 
 func (s *Server) startUpgrade(ctx context.Context, in *struct {
-	inCluster
+	InCluster
 	Body struct {
 		Version string `json:"version" minLength:"1" maxLength:"64" doc:"Istio version to go to, for example 1.31."`
 	}
@@ -228,7 +228,7 @@ func (s *Server) startUpgrade(ctx context.Context, in *struct {
 	return body(upgradeOf(u, in.Cluster)), nil
 }
 
-func (s *Server) deleteUpgrade(ctx context.Context, in *inCluster) (*struct{}, error) {
+func (s *Server) deleteUpgrade(ctx context.Context, in *InCluster) (*struct{}, error) {
 	c, u, err := s.running(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
@@ -248,8 +248,8 @@ func (s *Server) editUpgrade(ctx context.Context, cluster string, change func(*v
 	return body(upgradeOf(u, cluster)), nil
 }
 
-func (s *Server) pauseUpgrade(paused bool) func(context.Context, *inCluster) (*out[ClusterUpgrade], error) {
-	return func(ctx context.Context, in *inCluster) (*out[ClusterUpgrade], error) {
+func (s *Server) pauseUpgrade(paused bool) func(context.Context, *InCluster) (*out[ClusterUpgrade], error) {
+	return func(ctx context.Context, in *InCluster) (*out[ClusterUpgrade], error) {
 		return s.editUpgrade(ctx, in.Cluster, func(u *v1alpha1.ClusterUpgrade) (bool, error) {
 			changed := u.Spec.Paused != paused
 			u.Spec.Paused = paused
@@ -259,7 +259,7 @@ func (s *Server) pauseUpgrade(paused bool) func(context.Context, *inCluster) (*o
 }
 
 func (s *Server) decommission(ctx context.Context, in *struct {
-	inCluster
+	InCluster
 	Body Soak
 },
 ) (*out[ClusterUpgrade], error) {
@@ -285,7 +285,7 @@ func (s *Server) decommission(ctx context.Context, in *struct {
 	})
 }
 
-func (s *Server) withdraw(ctx context.Context, in *inCluster) (*out[ClusterUpgrade], error) {
+func (s *Server) withdraw(ctx context.Context, in *InCluster) (*out[ClusterUpgrade], error) {
 	return s.editUpgrade(ctx, in.Cluster, func(u *v1alpha1.ClusterUpgrade) (bool, error) {
 		changed := u.Spec.Decommission != nil
 		u.Spec.Decommission = nil

@@ -22,7 +22,7 @@ func root() *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	c.AddCommand(buildCommand(), upCommand(), downCommand(), statusCommand(), execCommand(), kubectlCommand(), istioctlCommand(), trafficCommand(), faultCommand())
-	c.AddCommand(superviseCommand(), echoCommand())
+	c.AddCommand(superviseCommand(), echoCommand(), oidcCommand())
 	return c
 }
 
