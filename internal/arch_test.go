@@ -40,7 +40,7 @@ func layers() map[string]layer {
 		"domain": {
 			packages: []string{
 				"internal/version", "internal/window", "internal/mesh", "internal/catalog", "internal/values", "internal/release", "internal/handover",
-				"internal/rollout", "internal/upgrade", "internal/gate", "internal/status", "internal/view", "internal/fleet", "internal/component", "internal/sidecar", "internal/bundle",
+				"internal/rollout", "internal/upgrade", "internal/gate", "internal/status", "internal/view", "internal/fleet", "internal/component", "internal/sidecar", "internal/bundle", "internal/preflight", "internal/envoyapi", "internal/envoyfilter",
 				"internal/intent", "internal/proposal",
 			},
 			imports: []string{"api", "domain"}, pure: true,
@@ -48,7 +48,7 @@ func layers() map[string]layer {
 		"adapters": {
 			packages: []string{
 				"internal/observe", "internal/xds", "internal/helm", "internal/routing", "internal/restart", "internal/certs",
-				"internal/member", "internal/olm",
+				"internal/member", "internal/olm", "internal/survey",
 			},
 			imports: []string{"api", "domain"},
 		},

@@ -42,6 +42,65 @@ type Path struct {
 	Kubernetes []string `json:"kubernetes,omitempty"`
 }
 
+// Change is a change of behaviour that came with a release of Istio and that some clusters feel. An upgrade meets it when it
+// goes from an older release to that one or a newer one.
+type Change struct {
+	// ID names the change, for example "1.31-unhealthy-endpoints".
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=64
+	ID string `json:"id"`
+	// Version is the Istio minor version that brought it.
+	// +kubebuilder:validation:Pattern=`^[0-9]+\.[0-9]+$`
+	// +kubebuilder:validation:MaxLength=16
+	Version string `json:"version"`
+	// Severity of the change for an object that it touches.
+	// +kubebuilder:validation:Enum=info;warning;error
+	Severity string `json:"severity"`
+	// Summary says what is different.
+	// +kubebuilder:validation:MaxLength=1024
+	Summary string `json:"summary"`
+	// Remedy says what to do.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Remedy string `json:"remedy,omitempty"`
+	// Link to where it is documented.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Link string `json:"link,omitempty"`
+	// Touches selects the objects that feel it; any of the selectors is enough. A cluster without such an object does not
+	// feel the change.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=10
+	// +listType=atomic
+	Touches []ObjectSelector `json:"touches"`
+}
+
+// ObjectSelector selects objects by their content. Besides the kinds of the cluster there are two of Meshlift's own, without a group: Istiod, whose
+// fields are env.NAME for its environment, hub and version; and MeshConfig, whose fields are those of
+// https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/.
+type ObjectSelector struct {
+	// Group of the kind; empty for the core group and Meshlift's own kinds.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Group string `json:"group,omitempty"`
+	// Kind of the objects.
+	// +kubebuilder:validation:MaxLength=63
+	Kind string `json:"kind"`
+	// Field is a path of names with dots, for example "spec.servers.tls.mode"; lists on the way are searched, and a name that
+	// contains dots is written in brackets: "metadata.annotations[istio.io/autoRegistrationGroup]". Empty selects every object of the kind.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Field string `json:"field,omitempty"`
+	// Matches is a regular expression that the whole value of the field must match; empty is content with any value.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Matches string `json:"matches,omitempty"`
+	// Without is a path that must not be there.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Without string `json:"without,omitempty"`
+}
+
 // CatalogSpec is data, not configuration: it says what is supported. Its entries are added to the built-in catalog; an
 // entry for the same release or path replaces the built-in one.
 type CatalogSpec struct {
@@ -72,6 +131,12 @@ type CatalogSpec struct {
 	// +kubebuilder:validation:MaxItems=50
 	// +optional
 	Components []Component `json:"components,omitempty"`
+	// Changes of behaviour between releases; an entry with the id of a built-in one replaces it.
+	// +listType=map
+	// +listMapKey=id
+	// +kubebuilder:validation:MaxItems=500
+	// +optional
+	Changes []Change `json:"changes,omitempty"`
 }
 
 // Catalog lists Istio releases and the supported upgrade paths. The object named "default" overrides the built-in one.

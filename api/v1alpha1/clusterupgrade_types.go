@@ -50,6 +50,7 @@ const (
 	ReasonStopped                = "Stopped"                // a person stopped the rollout
 	ReasonError                  = "Error"                  // the cluster refused something; Meshlift tries again
 	ReasonAborted                = "Aborted"                // the upgrade is being taken back
+	ReasonPreflight              = "Preflight"              // the checks before an upgrade found errors
 	ReasonHandoverNotEstablished = "HandoverNotEstablished" // admission does not route to the new revision yet
 )
 
@@ -74,6 +75,20 @@ type EnvoyFilterAcknowledgement struct {
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Note string `json:"note,omitempty"`
+}
+
+// IgnoredCheck records that an upgrade was started although a check of the preflight had found an error.
+type IgnoredCheck struct {
+	// ID of the check, as "meshlift check" shows it.
+	// +kubebuilder:validation:MaxLength=63
+	ID string `json:"id"`
+	// Findings is how many errors it had.
+	Findings int32 `json:"findings"`
+	// By is who decided to go on.
+	// +kubebuilder:validation:MaxLength=253
+	By string `json:"by"`
+	// At is when.
+	At metav1.Time `json:"at"`
 }
 
 // DecommissionRequest asks for the removal of the old control plane.
@@ -112,6 +127,12 @@ type ClusterUpgradeSpec struct {
 	// +kubebuilder:pruning:PreserveUnknownFields
 	// +optional
 	Values *runtime.RawExtension `json:"values,omitempty"`
+	// IgnoredChecks are the checks of the preflight (docs/check.md) that had found errors when the upgrade was started.
+	// +listType=map
+	// +listMapKey=id
+	// +kubebuilder:validation:MaxItems=100
+	// +optional
+	IgnoredChecks []IgnoredCheck `json:"ignoredChecks,omitempty"`
 	// EnvoyFilters that were checked for the target version.
 	// +listType=map
 	// +listMapKey=namespace

@@ -53,6 +53,7 @@ func (c Catalog) Merge(spec *v1alpha1.CatalogSpec) Catalog {
 		Releases:        slices.Clone(c.Releases),
 		Paths:           slices.Clone(c.Paths),
 		Components:      slices.Clone(c.Components),
+		Changes:         slices.Clone(c.Changes),
 	}
 	if spec.ChartRepository != "" {
 		out.ChartRepository = spec.ChartRepository
@@ -68,6 +69,9 @@ func (c Catalog) Merge(spec *v1alpha1.CatalogSpec) Catalog {
 	}
 	for _, m := range spec.Components {
 		out.Components = upsert(out.Components, m, func(o v1alpha1.Component) bool { return o.Name == m.Name })
+	}
+	for _, change := range spec.Changes {
+		out.Changes = upsert(out.Changes, change, func(o v1alpha1.Change) bool { return o.ID == change.ID })
 	}
 	return out.sorted()
 }
@@ -131,6 +135,7 @@ func (c Catalog) Validate() error {
 		found.kubernetes(name, p.Kubernetes)
 	}
 	found.components(c.Components)
+	found.changes(c.Changes)
 	return found.err()
 }
 

@@ -26,6 +26,8 @@ import (
 	"meshlift.dev/meshlift/internal/member"
 	"meshlift.dev/meshlift/internal/mesh"
 	"meshlift.dev/meshlift/internal/observe"
+	"meshlift.dev/meshlift/internal/preflight"
+	"meshlift.dev/meshlift/internal/survey"
 )
 
 // resync is how often an object is read again although a watch runs.
@@ -40,6 +42,7 @@ func NewEnv(argv0, version string, flags *genericclioptions.ConfigFlags) *env.En
 		Connect:    sync.OnceValues(k.connect),
 		Cluster:    k.cluster,
 		Inventory:  k.inventory,
+		Survey:     k.survey,
 		Kubernetes: k.version,
 		Now:        time.Now,
 		Resync:     resync,
@@ -209,4 +212,17 @@ func (k *kube) inventory(ctx context.Context, c client.Client, istioNamespace st
 		return nil, err
 	}
 	return observe.New(c, istioNamespace, observe.WithDiscovery(d)).Inventory(ctx)
+}
+
+func (k *kube) survey(ctx context.Context, f *preflight.Facts) error {
+	config, err := k.config()
+	if err != nil {
+		return err
+	}
+	s, err := survey.New(config, env.Scheme())
+	if err != nil {
+		return err
+	}
+	s.Fill(ctx, f)
+	return nil
 }

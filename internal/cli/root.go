@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 
+	"meshlift.dev/meshlift/internal/cli/check"
 	"meshlift.dev/meshlift/internal/cli/components"
 	"meshlift.dev/meshlift/internal/cli/decommission"
 	"meshlift.dev/meshlift/internal/cli/env"
@@ -38,6 +39,7 @@ func New(e *env.Env, flags *genericclioptions.ConfigFlags, more ...*cobra.Comman
 	root := &cobra.Command{
 		Use: "meshlift", Short: "Upgrade Istio by canary, cluster by cluster", Long: long,
 		Example: strings.ReplaceAll(`  {} status                      one page: where this cluster is, and what to do next
+  {} check --to 1.31             what would go wrong in an upgrade
   {} plan --to 1.31              what an upgrade would do
   {} upgrade start --to 1.31     install the new istiod beside the old one
   {} envoyfilters list           what has to be checked with its owner
@@ -53,7 +55,7 @@ func New(e *env.Env, flags *genericclioptions.ConfigFlags, more ...*cobra.Comman
 	root.SetErr(e.ErrOut)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddGroup(&cobra.Group{ID: "see", Title: "See:"}, &cobra.Group{ID: "do", Title: "Upgrade:"})
-	for _, c := range []*cobra.Command{status.NewCommand(e), plan.NewCommand(e)} {
+	for _, c := range []*cobra.Command{status.NewCommand(e), check.NewCommand(e), plan.NewCommand(e)} {
 		add(root, "see", c)
 	}
 	for _, c := range []*cobra.Command{upgrade.NewCommand(e), envoyfilters.NewCommand(e), rollout.NewCommand(e), decommission.NewCommand(e)} {

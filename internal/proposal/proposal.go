@@ -32,6 +32,8 @@ type Proposal struct {
 	To v1alpha1.RevisionRef
 	// Verdict of the gates.
 	Verdict gate.Verdict
+	// Catalog in effect; empty for an upgrade that runs, unless it is filled in.
+	Catalog catalog.Catalog
 }
 
 // Running is the proposal for the upgrade that runs already; nil when none does.
@@ -50,7 +52,7 @@ func Running(upgrades []v1alpha1.ClusterUpgrade, inv *mesh.Inventory) *Proposal 
 // New makes the proposal. A refusal is in the verdict.
 func New(w Wish, cat catalog.Catalog, inv *mesh.Inventory, upgrades []v1alpha1.ClusterUpgrade) *Proposal {
 	u := &v1alpha1.ClusterUpgrade{Spec: v1alpha1.ClusterUpgradeSpec{Version: w.Version, Revision: w.Revision, FromRevision: w.From}}
-	p := &Proposal{Inventory: inv, Upgrade: u}
+	p := &Proposal{Inventory: inv, Upgrade: u, Catalog: cat}
 	if w.Version == "" {
 		from, v := gate.From(u, inv)
 		if !v.Passed() {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"meshlift.dev/meshlift/internal/preflight"
 	"meshlift.dev/meshlift/internal/rollout"
 )
 
@@ -108,12 +109,23 @@ type Plan struct {
 	// Supported is false when the path is refused; Refusal says why and what to do.
 	Supported bool   `json:"supported"`
 	Refusal   string `json:"refusal,omitempty"`
+	// Checks is what the preflight found; nil when it was not made.
+	Checks *PlanChecks `json:"checks,omitempty"`
 	// Steps of the upgrade in words.
 	Steps  []PlanStep `json:"steps"`
 	Groups []Group    `json:"namespaces"`
 	// EnvoyFilters that have to be acknowledged, as namespace/name with owner.
 	EnvoyFilters []EnvoyFilter `json:"envoyFilters"`
 	Next         []Next        `json:"next"`
+}
+
+// PlanChecks sums up a preflight.
+type PlanChecks struct {
+	Passed  bool                       `json:"passed"`
+	Summary map[preflight.Severity]int `json:"summary"`
+	// Text is the summary in one line, and Command shows the rest.
+	Text    string `json:"text"`
+	Command string `json:"command"`
 }
 
 // PlanStep is one step of a plan.
@@ -125,10 +137,13 @@ type PlanStep struct {
 
 // EnvoyFilter is one EnvoyFilter with its acknowledgement.
 type EnvoyFilter struct {
-	Namespace    string `json:"namespace"`
-	Name         string `json:"name"`
-	Hash         string `json:"hash"`
-	Owner        string `json:"owner,omitempty"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Hash      string `json:"hash"`
+	Owner     string `json:"owner,omitempty"`
+	// Verdict for the target version (fine, changes, unknown, breaks) and Why; empty when it was not asked for.
+	Verdict      string `json:"verdict,omitempty"`
+	Why          string `json:"why,omitempty"`
 	Acknowledged bool   `json:"acknowledged"`
 	By           string `json:"by,omitempty"`
 	At           string `json:"at,omitempty"`
@@ -178,6 +193,13 @@ func (p Plan) Render(o Options) string {
 		return w.String()
 	}
 	w.line(o.Theme.Good("✓")+" ", "supported on Kubernetes "+strings.TrimPrefix(p.Kubernetes, "v"))
+	if c := p.Checks; c != nil {
+		glyph := o.Theme.Good("✓")
+		if !c.Passed {
+			glyph = o.Theme.Bad("✗")
+		}
+		w.line(glyph+" ", c.Text+": "+o.Theme.Bold(c.Command))
+	}
 	w.blank()
 	width := 0
 	for _, s := range p.Steps {
@@ -193,7 +215,11 @@ func (p Plan) Render(o Options) string {
 		w.heading("EnvoyFilters to acknowledge")
 		rows := [][]string{}
 		for _, f := range p.EnvoyFilters {
-			rows = append(rows, []string{f.Namespace + "/" + f.Name, "owner " + dash(f.Owner)})
+			row := []string{f.Namespace + "/" + f.Name, "owner " + dash(f.Owner)}
+			if f.Verdict != "" {
+				row = append(row, o.Theme.verdict(f.Verdict, f.Verdict+reasonOf(f.Why)))
+			}
+			rows = append(rows, row)
 		}
 		w.table("  ", rows)
 	}

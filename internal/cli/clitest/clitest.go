@@ -22,6 +22,7 @@ import (
 	"meshlift.dev/meshlift/internal/cli/env"
 	"meshlift.dev/meshlift/internal/cli/exit"
 	"meshlift.dev/meshlift/internal/mesh"
+	"meshlift.dev/meshlift/internal/preflight"
 )
 
 // Now is the time in every test.
@@ -41,6 +42,8 @@ type World struct {
 	Output, Errors *bytes.Buffer
 	// Mesh is what the inventory reads.
 	Mesh *mesh.Inventory
+	// Surveyed changes what a preflight is told of the cluster; nil tells it of nothing.
+	Surveyed func(*preflight.Facts)
 	// Refuse makes the cluster refuse a creation or a change of these objects; nil refuses nothing.
 	Refuse func(client.Object) error
 	// Read is called before each object that is read, with the number of reads of that kind of object so far; it can change
@@ -100,6 +103,12 @@ func New(objects ...client.Object) *World {
 		Cluster: func() string { return "prod-1" },
 		Inventory: func(context.Context, client.Client, string) (*mesh.Inventory, error) {
 			return w.Mesh, nil
+		},
+		Survey: func(_ context.Context, f *preflight.Facts) error {
+			if w.Surveyed != nil {
+				w.Surveyed(f)
+			}
+			return nil
 		},
 		Kubernetes: func() (string, error) { return "v1.37.2", nil },
 		Now:        func() time.Time { return Now },

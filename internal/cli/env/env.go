@@ -20,6 +20,7 @@ import (
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/cli/exit"
 	"meshlift.dev/meshlift/internal/mesh"
+	"meshlift.dev/meshlift/internal/preflight"
 	"meshlift.dev/meshlift/internal/view"
 )
 
@@ -36,6 +37,9 @@ type Env struct {
 	Cluster func() string
 	// Inventory reads the mesh live, with the credentials of the user.
 	Inventory func(ctx context.Context, c client.Client, istioNamespace string) (*mesh.Inventory, error)
+	// Survey fills in what a preflight needs to know besides the inventory, with the credentials of the user. What cannot be read is noted in
+	// the facts.
+	Survey func(ctx context.Context, f *preflight.Facts) error
 	// Kubernetes returns the version of the API server, for example "v1.37.2".
 	Kubernetes func() (string, error)
 	Now        func() time.Time

@@ -34,7 +34,7 @@ so here. An acknowledgement is for the present content: when the EnvoyFilter cha
 		Args: exit.NoSubcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newList(e), newAck(e), newUnack(e))
+	cmd.AddCommand(newList(e), newCheck(e), newAck(e), newUnack(e))
 	return cmd
 }
 

@@ -12,6 +12,7 @@ import (
 	"meshlift.dev/meshlift/internal/cli/exit"
 	"meshlift.dev/meshlift/internal/cli/printer"
 	"meshlift.dev/meshlift/internal/cli/propose"
+	"meshlift.dev/meshlift/internal/preflight"
 	"meshlift.dev/meshlift/internal/proposal"
 	"meshlift.dev/meshlift/internal/view"
 )
@@ -29,20 +30,22 @@ func NewCommand(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what an upgrade would do, before anything happens",
-		Long: `Show what an upgrade would do: whether the path and this Kubernetes are supported, what each of the five steps will do,
+		Long: strings.ReplaceAll(`Show what an upgrade would do: whether the path and this Kubernetes are supported, what each of the five steps will do,
 which data planes would move, by namespace, with every warning, and which EnvoyFilters have to be acknowledged.
+
+The checks of "{} check" are summed up, and each EnvoyFilter is judged for the new version.
 
 It reads the cluster with your credentials and changes nothing. Without --to it shows the upgrade that runs, or the one to
 the newest version that is supported from here.
 
-` + exit.Help,
+`, "{}", e.Program) + exit.Help,
 		Example: strings.ReplaceAll(`  # To the newest version that is supported from here
   {} plan
 
   # To a version
   {} plan --to 1.31
 
-  # Can this cluster go to 1.31? The exit code is 0 for yes and 3 for no
+  # Can this cluster go to 1.31? The exit code is 0 for yes and 3 for no (a check with errors included)
   {} plan --to 1.31 >/dev/null`, "{}", e.Program),
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -79,6 +82,11 @@ func (o *options) run(ctx context.Context) error {
 		return err
 	}
 	plan := o.plan(p)
+	if plan.Supported && !p.Running {
+		if err := o.check(ctx, p, &plan); err != nil {
+			return err
+		}
+	}
 	if o.format != printer.Text {
 		err = o.format.Write(o.env.Out, plan)
 	} else if plan.From == "" {
@@ -86,7 +94,7 @@ func (o *options) run(ctx context.Context) error {
 	} else {
 		_, err = fmt.Fprint(o.env.Out, plan.Render(o.env.Terminal.View()))
 	}
-	if err == nil && !plan.Supported {
+	if err == nil && (!plan.Supported || plan.Checks != nil && !plan.Checks.Passed) {
 		return exit.Silent(exit.Refused)
 	}
 	return err
@@ -102,6 +110,27 @@ func (o *options) plan(p *proposal.Proposal) view.Plan {
 		out.Next = []view.Next{{Why: "nothing was changed; start the upgrade", Command: o.start(p)}}
 	}
 	return out
+}
+
+// check makes the checks of step 0, and says what each EnvoyFilter is worth with the new version.
+func (o *options) check(ctx context.Context, p *proposal.Proposal, out *view.Plan) error {
+	r, facts, err := propose.Check(ctx, o.env, p, nil)
+	if err != nil {
+		return err
+	}
+	command := o.env.Program + " check --to " + p.Upgrade.Spec.Version
+	out.Checks = &view.PlanChecks{Passed: r.Passed, Summary: r.Summary, Text: r.Words(), Command: command}
+	for _, f := range preflight.Filters(facts) {
+		for n := range out.EnvoyFilters {
+			if e := &out.EnvoyFilters[n]; e.Namespace == f.Namespace && e.Name == f.Name {
+				e.Verdict, e.Why = string(f.Outcome), f.Explain()
+			}
+		}
+	}
+	if !r.Passed {
+		out.Next = []view.Next{{Why: "mend the errors first, or start with --ignore-check", Command: command + " --severity error"}}
+	}
+	return nil
 }
 
 // start is the exact command that does what the plan shows.

@@ -15,6 +15,7 @@ import (
 	"meshlift.dev/meshlift/internal/cli/clitest"
 	"meshlift.dev/meshlift/internal/cli/exit"
 	"meshlift.dev/meshlift/internal/cli/plan"
+	"meshlift.dev/meshlift/internal/preflight"
 	"meshlift.dev/meshlift/internal/view"
 )
 
@@ -84,5 +85,25 @@ func TestAPlanNeedsNoAgent(t *testing.T) {
 	}
 	if !p.Supported || p.From != "1-30" || p.To != "1-31" || len(p.Groups) != 2 {
 		t.Errorf("%+v", p)
+	}
+}
+
+func TestThePlanSumsUpTheChecksAndJudgesEnvoyFilters(t *testing.T) {
+	w := clitest.New(catalog())
+	w.Mesh = clitest.Mesh(false)
+	w.Surveyed = func(f *preflight.Facts) {
+		f.Rehearsal = "quota exceeded"
+		f.Config = []preflight.Resource{{
+			Object: preflight.Object{Kind: "EnvoyFilter", Namespace: "bookinfo", Name: "add-header"}, Group: "networking.istio.io",
+			Content: map[string]any{"spec": map[string]any{"configPatches": []any{map[string]any{"match": map[string]any{"proxy": map[string]any{"proxyVersion": "^1.30"}}}}}},
+		}}
+	}
+	if code := w.Run(t, plan.NewCommand(w.Env), "--to", "1.31"); code != exit.Refused {
+		t.Errorf("exit code %d", code)
+	}
+	for _, s := range []string{"✗ 38 checks: 1 error", "meshlift check --to 1.31 --severity error", "bookinfo/add-header  owner team-reviews  changes: patch 1: it stops"} {
+		if !strings.Contains(w.Output.String(), s) {
+			t.Errorf("missing %q in:\n%s%s", s, w.Output, w.Errors)
+		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"meshlift.dev/meshlift/internal/catalog"
 	"meshlift.dev/meshlift/internal/cli/env"
 	"meshlift.dev/meshlift/internal/cli/exit"
+	"meshlift.dev/meshlift/internal/preflight"
 	"meshlift.dev/meshlift/internal/proposal"
 )
 
@@ -33,6 +34,7 @@ func New(ctx context.Context, e *env.Env, c client.Client, w proposal.Wish, exis
 	}
 	if existing && w == (proposal.Wish{}) {
 		if p := proposal.Running(upgrades, inv); p != nil {
+			p.Catalog = cat
 			return p, nil
 		}
 	}
@@ -66,4 +68,19 @@ func effective(ctx context.Context, e *env.Env, c client.Client) (catalog.Catalo
 		return cat, e.API(fmt.Errorf("read Catalog %q: %w", v1alpha1.SingletonName, err))
 	}
 	return cat.Merge(&override.Spec), nil
+}
+
+// Check surveys the cluster with the credentials of the user and makes every check of the preflight; those that are ignored are marked. An unknown
+// name among these is an error of usage.
+func Check(ctx context.Context, e *env.Env, p *proposal.Proposal, ignored []string) (preflight.Report, *preflight.Facts, error) {
+	f := p.Facts(e.Now())
+	if err := e.Survey(ctx, f); err != nil {
+		return preflight.Report{}, nil, e.API(fmt.Errorf("survey the cluster: %w", err))
+	}
+	r := preflight.NewReport(f)
+	if unknown := preflight.Ignore(r.Checks, ignored); len(unknown) > 0 {
+		return r, f, exit.Usagef("there is no check %q: see %q", unknown[0], e.Program+" check --list")
+	}
+	r.Count()
+	return r, f, nil
 }

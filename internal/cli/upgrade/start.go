@@ -16,11 +16,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/cli/check"
 	"meshlift.dev/meshlift/internal/cli/env"
 	"meshlift.dev/meshlift/internal/cli/exit"
 	"meshlift.dev/meshlift/internal/cli/plan"
 	"meshlift.dev/meshlift/internal/cli/printer"
 	"meshlift.dev/meshlift/internal/cli/propose"
+	"meshlift.dev/meshlift/internal/preflight"
 	"meshlift.dev/meshlift/internal/proposal"
 	"meshlift.dev/meshlift/internal/view"
 )
@@ -32,6 +34,7 @@ type startOptions struct {
 	name        string
 	settings    []string
 	files       []string
+	ignored     []string
 	yes, wait   bool
 	waitTimeout time.Duration
 }
@@ -41,13 +44,14 @@ func newStart(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "start --to VERSION",
 		Short: "Install the new istiod beside the old one (steps 1 and 2)",
-		Long: `Start an upgrade: the new istiod is installed as a revision of its own beside the old one. Nothing that runs is touched;
-data planes move later, when you say so.
+		Long: strings.ReplaceAll(`Start an upgrade: the new istiod is installed as a revision of its own beside the old one. Nothing that runs is touched;
+data planes move later, when you say so. First the checks of "{} check" are made; while one finds errors nothing is started,
+unless it is named with --ignore-check, which is recorded in the ClusterUpgrade.
 
 The Helm values of the old revision are carried over; --set and --values are merged over them.
 Without a terminal, --yes is needed.
 
-` + exit.Help,
+`, "{}", e.Program) + exit.Help,
 		Example: strings.ReplaceAll(`  # Look first, then start
   {} plan --to 1.31
   {} upgrade start --to 1.31
@@ -62,6 +66,7 @@ Without a terminal, --yes is needed.
 		RunE:              func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	plan.AddWishFlags(cmd, e, &o.wish)
+	check.AddIgnoreFlag(cmd, &o.ignored)
 	o.format.AddFlag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.name, "name", "", "Name of the ClusterUpgrade (default: made from the revisions, 1-30-to-1-31)")
@@ -95,10 +100,15 @@ func (o *startOptions) run(ctx context.Context) error {
 	if !p.Verdict.Passed() {
 		return exit.Refusedf("%s", p.Verdict.Message)
 	}
+	ignored, err := o.check(ctx, c, p)
+	if err != nil {
+		return err
+	}
 	if err := o.confirm(p); err != nil {
 		return err
 	}
 	u := o.object(p, vals)
+	u.Spec.IgnoredChecks = ignored
 	if err := c.Create(ctx, u); err != nil {
 		if apierrors.IsAlreadyExists(err) {
 			return exit.Refusedf("ClusterUpgrade %q exists already: see %q, or give another --name", u.Name, o.env.Program+" upgrade show "+u.Name)
@@ -109,6 +119,30 @@ func (o *startOptions) run(ctx context.Context) error {
 		_, _ = fmt.Fprintf(o.env.Out, "ClusterUpgrade %s created: Istio %s (revision %s) is being installed beside %s\n", u.Name, p.To.Version, p.To.Revision, p.From.Name)
 	}
 	return o.finish(ctx, c, u)
+}
+
+// check makes the checks of the preflight, says what they found besides errors, and returns the record of those that are ignored. Errors are a
+// refusal.
+func (o *startOptions) check(ctx context.Context, c client.Client, p *proposal.Proposal) ([]v1alpha1.IgnoredCheck, error) {
+	r, _, err := propose.Check(ctx, o.env, p, o.ignored)
+	if err != nil {
+		return nil, err
+	}
+	if v := r.Start(o.env.Program, "--ignore-check"); !v.Passed() {
+		return nil, exit.Refusedf("%s", v.Message)
+	}
+	if o.format == printer.Text {
+		_, _ = fmt.Fprintf(o.env.ErrOut, "%s; see them with: %s check --to %s\n", r.Words(), o.env.Program, o.wish.Version)
+	}
+	var out []v1alpha1.IgnoredCheck
+	for _, k := range r.Checks {
+		if k.Ignored && k.Severity == preflight.Error {
+			out = append(out, v1alpha1.IgnoredCheck{
+				ID: k.ID, Findings: int32(k.Errors()), By: o.env.User(ctx, c), At: metav1.NewTime(o.env.Now().UTC().Truncate(time.Second)),
+			})
+		}
+	}
+	return out, nil
 }
 
 func (o *startOptions) finish(ctx context.Context, c client.WithWatch, u *v1alpha1.ClusterUpgrade) error {

@@ -19,6 +19,7 @@ import (
 	"meshlift.dev/meshlift/internal/cli/clitest"
 	"meshlift.dev/meshlift/internal/cli/exit"
 	"meshlift.dev/meshlift/internal/cli/upgrade"
+	"meshlift.dev/meshlift/internal/preflight"
 )
 
 // catalog lets 1.30 go to 1.31 on the Kubernetes of the tests.
@@ -221,5 +222,31 @@ func TestObjectsArePrintedForScripts(t *testing.T) {
 	}
 	if code := w.Run(t, upgrade.NewCommand(w.Env), "show", "-o", "xml"); code != exit.Usage {
 		t.Errorf("exit code %d for an unknown format", code)
+	}
+}
+
+func TestErrorsOfThePreflightKeepAnUpgradeFromStartingUnlessTheyAreIgnoredByName(t *testing.T) {
+	refused := func(f *preflight.Facts) { f.Rehearsal = "quota exceeded" }
+	w := world()
+	w.Surveyed = refused
+	if code := w.Run(t, upgrade.NewCommand(w.Env), "start", "--to", "1.31", "--yes"); code != exit.Refused || !strings.Contains(w.Errors.String(), "istiod-rehearsal") {
+		t.Errorf("exit code %d\n%s", code, w.Errors)
+	}
+	if u := get(t, w, "1-30-to-1-31"); u != nil {
+		t.Errorf("it was created: %+v", u.Spec)
+	}
+	if code := w.Run(t, upgrade.NewCommand(w.Env), "start", "--to", "1.31", "--yes", "--ignore-check", "istiod-rehearsal,single-replica"); code != exit.OK {
+		t.Errorf("exit code %d\n%s", code, w.Errors)
+	}
+	want := []v1alpha1.IgnoredCheck{{ID: "istiod-rehearsal", Findings: 1, By: clitest.User, At: metav1.NewTime(clitest.Now)}}
+	u := get(t, w, "1-30-to-1-31")
+	if u == nil {
+		t.Fatal("it was not created")
+	}
+	for n := range u.Spec.IgnoredChecks {
+		u.Spec.IgnoredChecks[n].At = metav1.NewTime(u.Spec.IgnoredChecks[n].At.UTC())
+	}
+	if diff := cmp.Diff(want, u.Spec.IgnoredChecks); diff != "" {
+		t.Error(diff)
 	}
 }
