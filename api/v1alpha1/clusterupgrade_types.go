@@ -166,6 +166,12 @@ type EnvoyFilterStatus struct {
 	// Owner as far as it can be found out: creator label or annotation, else the field manager that wrote the spec.
 	// +optional
 	Owner string `json:"owner,omitempty"`
+	// Verdict for the target version: fine, changes, unknown or breaks (docs/check.md). It is no permission: a person acknowledges.
+	// +optional
+	Verdict string `json:"verdict,omitempty"`
+	// Why explains the verdict.
+	// +optional
+	Why string `json:"why,omitempty"`
 	// Acknowledged is true when the present spec was checked for the target version.
 	Acknowledged bool `json:"acknowledged"`
 	// By is who acknowledged it.

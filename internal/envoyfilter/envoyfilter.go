@@ -53,6 +53,22 @@ func (v *Verdict) Add(o Outcome, patch int, format string, args ...any) {
 	}
 }
 
+// Explain puts the reasons of the outcome into one text; notes are left out unless all are notes.
+func (v Verdict) Explain() string {
+	var out []string
+	for _, r := range v.Reasons {
+		if r.Outcome == Fine && v.Outcome != Fine {
+			continue
+		}
+		text := r.Text
+		if r.Patch > 0 {
+			text = fmt.Sprintf("patch %d: %s", r.Patch, text)
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, "; ")
+}
+
 // Versions says between what the EnvoyFilter is judged.
 type Versions struct {
 	// From and To are full versions of Istio, as proxies announce them.

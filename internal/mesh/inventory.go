@@ -233,6 +233,8 @@ type EnvoyFilter struct {
 	Hash string
 	// Owner as far as it can be found out.
 	Owner string
+	// Spec is its spec as JSON.
+	Spec string
 }
 
 // Revision returns the revision with that name.

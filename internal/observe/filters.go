@@ -17,8 +17,9 @@ func envoyFilters(list []unstructured.Unstructured) []mesh.EnvoyFilter {
 	var out []mesh.EnvoyFilter
 	for n := range list {
 		f := &list[n]
+		text := canonical(f.Object["spec"])
 		out = append(out, mesh.EnvoyFilter{
-			Namespace: f.GetNamespace(), Name: f.GetName(), Hash: hashOf(f.Object["spec"]), Owner: filterOwner(f),
+			Namespace: f.GetNamespace(), Name: f.GetName(), Hash: hashOf(text), Owner: filterOwner(f), Spec: string(text),
 		})
 	}
 	slices.SortFunc(out, func(a, b mesh.EnvoyFilter) int {
@@ -27,13 +28,17 @@ func envoyFilters(list []unstructured.Unstructured) []mesh.EnvoyFilter {
 	return out
 }
 
-// hashOf is the first 16 hexadecimal digits of the SHA-256 of the value as JSON with sorted keys. The values come from
-// decoded JSON, so they can be encoded again.
-func hashOf(spec any) string {
+// canonical is the value as JSON with sorted keys. The values come from decoded JSON, so they can be encoded again.
+func canonical(spec any) []byte {
 	text, err := json.Marshal(spec)
 	if err != nil {
 		text = []byte(err.Error())
 	}
+	return text
+}
+
+// hashOf is the first 16 hexadecimal digits of the SHA-256.
+func hashOf(text []byte) string {
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])[:16]
 }

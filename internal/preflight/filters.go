@@ -64,22 +64,6 @@ func spec(r Resource) map[string]any {
 	return s
 }
 
-// Explain puts the reasons of the outcome into one text; notes are left out unless all are notes.
-func (f Filter) Explain() string {
-	var out []string
-	for _, r := range f.Reasons {
-		if r.Outcome == envoyfilter.Fine && f.Outcome != envoyfilter.Fine {
-			continue
-		}
-		text := r.Text
-		if r.Patch > 0 {
-			text = fmt.Sprintf("patch %d: %s", r.Patch, text)
-		}
-		out = append(out, text)
-	}
-	return strings.Join(out, "; ")
-}
-
 func envoyFilters(f *Facts) []Finding {
 	var out []Finding
 	if why, unknown := f.Unknown[Admission]; unknown && slices.ContainsFunc(f.Config, func(r Resource) bool { return r.Kind == "EnvoyFilter" }) {

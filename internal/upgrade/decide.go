@@ -227,33 +227,6 @@ func orStarting(s string) string {
 	return s
 }
 
-func (d *decision) envoyFilters() Step {
-	acks := map[[2]string]v1alpha1.EnvoyFilterAcknowledgement{}
-	for _, a := range d.in.Spec.EnvoyFilters {
-		acks[[2]string{a.Namespace, a.Name}] = a
-	}
-	open, first := 0, ""
-	for _, f := range d.inv.EnvoyFilters {
-		s := v1alpha1.EnvoyFilterStatus{Namespace: f.Namespace, Name: f.Name, Hash: f.Hash, Owner: f.Owner}
-		if a, ok := acks[[2]string{f.Namespace, f.Name}]; ok && a.Hash == f.Hash {
-			s.Acknowledged, s.By = true, a.By
-		} else {
-			open++
-			if first == "" {
-				first = f.Namespace + "/" + f.Name
-			}
-		}
-		d.out.EnvoyFilters = append(d.out.EnvoyFilters, s)
-	}
-	switch {
-	case len(d.inv.EnvoyFilters) == 0:
-		return done("there are no EnvoyFilters")
-	case open == 0:
-		return done("all EnvoyFilters are acknowledged for %s", d.in.Snapshot.To.Version)
-	}
-	return unmet(v1alpha1.ReasonFilters, "%d of %d EnvoyFilters are not acknowledged for %s, the first is %s: adapt each with its owner, then run \"meshlift envoyfilters ack\"", open, len(d.inv.EnvoyFilters), d.in.Snapshot.To.Version, first)
-}
-
 // dataPlanes is step 4. The handover is in place while it is the current step, so that rollouts can move data planes.
 func (d *decision) dataPlanes() Step {
 	from, to := d.in.Snapshot.From.Revision, d.in.Snapshot.To.Revision

@@ -125,6 +125,8 @@ func (t Theme) verdict(outcome, text string) string {
 		return t.Bad(text)
 	case envoyfilter.Fine:
 		return t.Good(text)
+	case "":
+		return text
 	}
 	return t.Warn(text)
 }

@@ -10,7 +10,7 @@ import (
 func EnvoyFilters(u *v1alpha1.ClusterUpgrade) []EnvoyFilter {
 	out := []EnvoyFilter{}
 	for _, f := range u.Status.EnvoyFilters {
-		e := EnvoyFilter{Namespace: f.Namespace, Name: f.Name, Hash: f.Hash, Owner: f.Owner}
+		e := EnvoyFilter{Namespace: f.Namespace, Name: f.Name, Hash: f.Hash, Owner: f.Owner, Verdict: f.Verdict, Why: f.Why}
 		for _, a := range u.Spec.EnvoyFilters {
 			if a.Namespace == f.Namespace && a.Name == f.Name && a.Hash == f.Hash {
 				e.Acknowledged, e.By, e.Note, e.At = true, a.By, a.Note, a.At.UTC().Format(time.RFC3339)
@@ -28,7 +28,7 @@ func EnvoyFiltersText(program string, u *v1alpha1.ClusterUpgrade, filters []Envo
 		p.line("", "There are no EnvoyFilters: the check is complete.")
 		return p.String()
 	}
-	rows := [][]string{{"", "NAMESPACE", "NAME", "OWNER", "HASH", "CHECKED BY", "AT", "NOTE"}}
+	rows := [][]string{{"", "NAMESPACE", "NAME", "OWNER", "VERDICT", "HASH", "CHECKED BY", "AT", "NOTE"}}
 	open := 0
 	for _, f := range filters {
 		glyph := o.Theme.Good("✓")
@@ -36,9 +36,14 @@ func EnvoyFiltersText(program string, u *v1alpha1.ClusterUpgrade, filters []Envo
 			glyph = o.Theme.Warn("●")
 			open++
 		}
-		rows = append(rows, []string{glyph, f.Namespace, f.Name, dash(f.Owner), f.Hash, dash(f.By), dash(f.At), dash(f.Note)})
+		rows = append(rows, []string{glyph, f.Namespace, f.Name, dash(f.Owner), o.Theme.verdict(f.Verdict, dash(f.Verdict)), f.Hash, dash(f.By), dash(f.At), dash(f.Note)})
 	}
 	p.table("", rows)
+	for _, f := range filters {
+		if !f.Acknowledged && f.Why != "" {
+			p.line("  "+o.Theme.verdict(f.Verdict, verdictGlyph(f.Verdict))+" ", f.Namespace+"/"+f.Name+": "+f.Why)
+		}
+	}
 	p.blank()
 	if open == 0 {
 		p.line("", "Every EnvoyFilter is acknowledged for "+Path(u)+".")

@@ -58,8 +58,8 @@ func TestWhatRemainsIsListedByCategory(t *testing.T) {
 func TestEnvoyFiltersShowWhoCheckedThem(t *testing.T) {
 	u := upgradeAt(3, v1alpha1.ReasonFilters, "")
 	u.Status.EnvoyFilters = []v1alpha1.EnvoyFilterStatus{
-		{Namespace: "bookinfo", Name: "add-header", Hash: "aaaa", Owner: "team-reviews"},
-		{Namespace: "shop", Name: "lua", Hash: "bbbb"},
+		{Namespace: "bookinfo", Name: "add-header", Hash: "aaaa", Owner: "team-reviews", Verdict: "breaks", Why: "patch 1: the field x of Lua is gone in Envoy 1.39"},
+		{Namespace: "shop", Name: "lua", Hash: "bbbb", Verdict: "fine"},
 		{Namespace: "shop", Name: "changed", Hash: "new"},
 	}
 	u.Spec.EnvoyFilters = []v1alpha1.EnvoyFilterAcknowledgement{
