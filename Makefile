@@ -64,7 +64,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (10s), or those that ONLY matches.
 	GO=$(GO) .ci/fuzz $(or $(FUZZTIME),10s) '$(or $(ONLY),.)'
 
 .PHONY: bench
-bench: build lab ## Measure Meshlift on the lab and write docs/benchmarks.md (10 minutes, a machine of its own); BENCH=small prints a small run.
+bench: build lab ## Measure Meshlift on the lab and write docs/benchmarks.md (20 minutes, a machine of its own); BENCH=small prints a small run.
 	$(GO) run ./test/bench $(if $(filter small,$(BENCH)),-namespaces 2 -parallelism 10 -many 0 -rest 15s,-out docs/benchmarks.md)
 
 .PHONY: lint

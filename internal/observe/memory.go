@@ -13,7 +13,7 @@ import (
 // kind is there when somebody installs a CRD: both matter to nothing that cannot wait.
 const (
 	versionAge = time.Minute
-	missingAge = 10 * time.Second
+	missingAge = 30 * time.Second
 )
 
 // memory remembers answers of the API server that no watch brings. A nil memory remembers nothing. It is safe for

@@ -11,10 +11,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
+// settle is how long memory is let come to rest: the Go runtime collects garbage every two minutes at the latest, and gives memory
+// back bit by bit.
+const settle = 150 * time.Second
+
 // manyPods fills the cluster up with copies of injected pods that are never scheduled: to the agent they are pods like
 // all others, and the lab need not simulate them.
 func (b *bench) manyPods(ctx context.Context) error {
 	now := b.report.workloads * 2
+	if err := pause(ctx, settle); err != nil {
+		return err
+	}
 	b.memory(now)
 	progress("%d more pods, for the agent's memory", b.many-now)
 	sample := &corev1.PodList{}
@@ -40,7 +47,7 @@ func (b *bench) manyPods(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("make the copies: %w", err)
 	}
-	if err := pause(ctx, 15*time.Second); err != nil { // a collection of garbage or two
+	if err := pause(ctx, settle); err != nil {
 		return err
 	}
 	b.memory(b.many)
@@ -50,6 +57,6 @@ func (b *bench) manyPods(ctx context.Context) error {
 func (b *bench) memory(pods int) {
 	all, err := processes(b.lab.Root + "/.lab/run/" + b.name)
 	if err == nil {
-		b.report.memory = append(b.report.memory, memoryAt{pods: pods, rss: all["agent"].rss, peak: all["agent"].peak})
+		b.report.memory = append(b.report.memory, memoryAt{pods: pods, rss: all["agent"].rss, file: all["agent"].file, peak: all["agent"].peak})
 	}
 }

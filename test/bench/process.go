@@ -15,8 +15,9 @@ import (
 // usage is what the processes of one component have used.
 type usage struct {
 	cpu time.Duration
-	// rss is the memory that is resident now, peak the most that ever was, both of the largest process, in bytes.
-	rss, peak int64
+	// rss is the memory that is resident now, file the part of it that is the program itself, peak the most that ever was, all of
+	// the largest process, in bytes.
+	rss, file, peak int64
 }
 
 // tick is the unit of CPU times in /proc on Linux (USER_HZ), which is 100 on every architecture that Go supports.
@@ -58,7 +59,7 @@ func processes(runDir string) (map[string]usage, error) {
 		name := component(pid)
 		u := out[name]
 		u.cpu += s.cpu
-		u.rss, u.peak = max(u.rss, memory(pid, "VmRSS:")), max(u.peak, memory(pid, "VmHWM:"))
+		u.rss, u.file, u.peak = max(u.rss, memory(pid, "VmRSS:")), max(u.file, memory(pid, "RssFile:")), max(u.peak, memory(pid, "VmHWM:"))
 		out[name] = u
 	}
 	return out, nil

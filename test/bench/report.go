@@ -28,8 +28,8 @@ type quiet struct {
 }
 
 type memoryAt struct {
-	pods      int
-	rss, peak int64
+	pods            int
+	rss, file, peak int64
 }
 
 // report is everything that was measured.
@@ -108,7 +108,7 @@ func (r report) rows() []row {
 	}
 	for _, m := range r.memory {
 		limit := int64(100<<20 + 4<<10*m.pods)
-		out = append(out, row{fmt.Sprintf("agent's memory (RSS) with %d pods", m.pods), fmt.Sprintf("%d MiB, at most %d MiB before", m.rss>>20, m.peak>>20), fmt.Sprintf("%d MiB", limit>>20), verdict(m.rss <= limit)})
+		out = append(out, row{fmt.Sprintf("agent's memory (RSS) with %d pods", m.pods), fmt.Sprintf("%d MiB, of which %d MiB are the program; at most %d MiB before", m.rss>>20, m.file>>20, m.peak>>20), fmt.Sprintf("%d MiB", limit>>20), verdict(m.rss <= limit)})
 	}
 	return out
 }
