@@ -26,10 +26,17 @@ const (
 
 // Change says that something is different now, and that what was read of it is old.
 type Change struct {
-	Kind    string `json:"kind" enum:"Mesh,Cluster,MeshUpgrade" doc:"Cluster: the cluster itself, or an upgrade or rollout in it."`
-	Name    string `json:"name"`
-	Mesh    string `json:"mesh,omitempty"`
-	cluster string
+	Kind string `json:"kind" enum:"Mesh,Cluster,MeshUpgrade" doc:"Cluster: the cluster itself, or an upgrade or rollout in it."`
+	Name string `json:"name"`
+	Mesh string `json:"mesh,omitempty"`
+}
+
+// cluster that it is about; "" for none.
+func (c Change) cluster() string {
+	if c.Kind == "Cluster" {
+		return c.Name
+	}
+	return ""
 }
 
 // Resync says that events were missed: everything that was read may be old.
@@ -101,7 +108,7 @@ func (s *Server) Changed(obj runtime.Object) {
 	case *hub.Mesh:
 		s.feed.publish(Change{Kind: "Mesh", Name: o.Name, Mesh: o.Name})
 	case *hub.MemberCluster:
-		s.feed.publish(Change{Kind: "Cluster", Name: o.Name, Mesh: o.Spec.Mesh, cluster: o.Name})
+		s.feed.publish(Change{Kind: "Cluster", Name: o.Name, Mesh: o.Spec.Mesh})
 	case *hub.MeshUpgrade:
 		s.feed.publish(Change{Kind: "MeshUpgrade", Name: o.Name, Mesh: o.Spec.Mesh})
 	}
@@ -110,7 +117,7 @@ func (s *Server) Changed(obj runtime.Object) {
 // MemberChanged tells the API that something changed in a cluster of the mesh.
 func (s *Server) MemberChanged(cluster, mesh string) {
 	s.inventories.forget(cluster)
-	s.feed.publish(Change{Kind: "Cluster", Name: cluster, Mesh: mesh, cluster: cluster})
+	s.feed.publish(Change{Kind: "Cluster", Name: cluster, Mesh: mesh})
 }
 
 // Handler tells the API about the objects of an informer of the hub.
@@ -129,7 +136,6 @@ func (s *Server) Handler() cache.ResourceEventHandler {
 // changes is the stream of changes.
 func changes(s *Server) {
 	n := need{scope: anybody}
-	s.routes = append(s.routes, route{http.MethodGet, Base + "/changes", "watchChanges", n})
 	sse.Register(s.api, huma.Operation{
 		OperationID: "watchChanges", Method: http.MethodGet, Path: Base + "/changes", Summary: "What changes, as server-sent events; resumes after Last-Event-ID",
 		Middlewares: huma.Middlewares{s.admit(n)}, Security: []map[string][]string{{"token": {}}, {"session": {}}}, Tags: []string{"changes"},
@@ -165,7 +171,7 @@ func (s *Server) stream(ctx context.Context, last int, send sse.Sender) {
 			continue
 		}
 		for _, e := range events {
-			ok, err := s.mayOf(ctx, "get", "", e.change.Mesh, e.change.cluster)
+			ok, err := s.mayOf(ctx, "get", "", e.change.Mesh, e.change.cluster())
 			if err == nil && ok && send(sse.Message{ID: e.id, Data: e.change}) != nil {
 				return
 			}

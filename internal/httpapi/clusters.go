@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -13,6 +14,7 @@ import (
 	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/fleet"
+	"meshlift.dev/meshlift/internal/view"
 )
 
 // Cluster is one row of the table of clusters.
@@ -65,29 +67,16 @@ func clusters(s *Server) {
 	add(s, http.MethodDelete, "/clusters/{cluster}", "removeCluster", "Remove a cluster from the hub; Istio and the agent stay there", need{theMesh, "delete", "clusters"}, s.removeCluster)
 }
 
-// offered are the versions to which a cluster can be upgraded.
-func offered(m *hub.MemberCluster) []string {
-	out := []string{}
-	for _, r := range m.Status.Revisions {
-		for _, v := range r.UpgradeTo {
-			if !slices.Contains(out, v) {
-				out = append(out, v)
-			}
-		}
-	}
-	return out
-}
-
 func (s *Server) clusterRow(ctx context.Context, m *hub.MemberCluster, mesh *hub.Mesh) (Cluster, error) {
 	st := m.Status
 	out := Cluster{
 		Name: m.Name, Mesh: m.Spec.Mesh, Server: st.Connection.Server, LastContact: instant(st.Connection.LastContact), Kubernetes: st.KubernetesVersion,
-		Agent: st.AgentVersion, IstioVersions: st.IstioVersions, Revisions: []Revision{}, UpgradeTo: offered(m),
+		Agent: st.AgentVersion, IstioVersions: st.IstioVersions, Revisions: []Revision{}, UpgradeTo: view.Offered(m),
 		Ready: meta.IsStatusConditionTrue(st.Conditions, hub.ConditionReady),
 	}
 	out.Connection, out.ConnectionMessage = connection(m)
 	if !out.Ready {
-		out.Message = conditionMessage(st.Conditions, hub.ConditionReady)
+		out.Message = view.ConditionMessage(st.Conditions, hub.ConditionReady)
 	}
 	for _, r := range st.Revisions {
 		out.Revisions = append(out.Revisions, Revision{r.Revision, r.Version, r.Sidecars, r.Gateways, append([]string{}, r.UpgradeTo...)})
@@ -118,7 +107,7 @@ func progressOf(u *hub.UpgradeSummary) *ClusterProgress {
 		p.To = u.To.Version
 	}
 	if u.From == nil && meta.IsStatusConditionFalse(u.Conditions, v1alpha1.ConditionAccepted) {
-		p.Refusal = conditionMessage(u.Conditions, v1alpha1.ConditionAccepted)
+		p.Refusal = view.ConditionMessage(u.Conditions, v1alpha1.ConditionAccepted)
 	}
 	return p
 }
@@ -149,22 +138,14 @@ func (s *Server) clusterActions(ctx context.Context, m *hub.MemberCluster, mesh 
 	if mesh != nil {
 		frozen = fleet.Frozen(fleet.RemoveCluster, m.Name, mesh.Name, mesh.Status.OldIstiods).Message
 	}
-	for _, each := range []struct {
-		to                *Availability
-		verb, sub, reason string
-	}{
-		{&a.Upgrade, "create", "upgrades", cmp.Or(offline, upgrade)},
-		{&a.MoveWorkloads, "create", "rollouts", cmp.Or(offline, none, openStep(c.Upgrade, 4))},
-		{&a.Decommission, "create", "decommissions", cmp.Or(offline, none, openStep(c.Upgrade, 5))},
-		{&a.Components, "update", "components", cmp.Or(offline, components)},
-		{&a.EnvoyFilters, "update", "envoyfilters", cmp.Or(offline, none)},
-		{&a.Remove, "delete", "clusters", frozen},
-	} {
-		if *each.to, err = s.permitted(ctx, each.verb, each.sub, m.Spec.Mesh, m.Name, each.reason); err != nil {
-			return a, err
-		}
-	}
-	return a, nil
+	err = s.permitAll(ctx, m.Spec.Mesh, m.Name,
+		action{&a.Upgrade, "create", "upgrades", cmp.Or(offline, upgrade)},
+		action{&a.MoveWorkloads, "create", "rollouts", cmp.Or(offline, none, openStep(c.Upgrade, 4))},
+		action{&a.Decommission, "create", "decommissions", cmp.Or(offline, none, openStep(c.Upgrade, 5))},
+		action{&a.Components, "update", "components", cmp.Or(offline, components)},
+		action{&a.EnvoyFilters, "update", "envoyfilters", cmp.Or(offline, none)},
+		action{&a.Remove, "delete", "clusters", frozen})
+	return a, err
 }
 
 // openStep says which step before this one is not done; "" when all are.
@@ -174,7 +155,7 @@ func openStep(u *ClusterProgress, before int) string {
 	}
 	for _, s := range u.Steps {
 		if s.Number < before && s.State != "Done" {
-			return "step " + string(rune('0'+s.Number)) + " (" + s.Title + ") is not done: " + cmp.Or(s.Message, "it has not been looked at yet")
+			return "step " + strconv.Itoa(s.Number) + " (" + s.Title + ") is not done: " + cmp.Or(s.Message, "it has not been looked at yet")
 		}
 	}
 	return ""

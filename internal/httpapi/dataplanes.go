@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/mesh"
 	"meshlift.dev/meshlift/internal/rollout"
@@ -82,12 +80,12 @@ func (s *Server) planes(ctx context.Context, cluster string) ([]DataPlane, error
 	if err != nil {
 		return nil, err
 	}
-	var rollouts v1alpha1.DataPlaneRolloutList
-	if err := reader.List(ctx, &rollouts, &client.ListOptions{}); err != nil {
-		return nil, err
-	}
 	if u == nil || u.Status.From == nil || u.Status.To == nil || view.Finished(u) {
 		return settled(inv), nil
+	}
+	var rollouts v1alpha1.DataPlaneRolloutList
+	if err := reader.List(ctx, &rollouts); err != nil {
+		return nil, err
 	}
 	return onTheWay(inv, u, rollouts.Items), nil
 }
@@ -95,20 +93,19 @@ func (s *Server) planes(ctx context.Context, cluster string) ([]DataPlane, error
 // settled are the data planes of a cluster in which no upgrade runs.
 func settled(inv *mesh.Inventory) []DataPlane {
 	var all []DataPlane
+	seen := map[mesh.Ref]bool{}
 	for _, r := range inv.Revisions {
 		for _, i := range rollout.Plan(inv, r.Name, r.Name, v1alpha1.Forward) {
+			if seen[i.Ref] {
+				continue
+			}
+			seen[i.Ref] = true
 			d := planeOf(i)
 			d.State, d.Message, d.Version = "Current", "", r.Version
-			if !slices.ContainsFunc(all, d.same) {
-				all = append(all, d)
-			}
+			all = append(all, d)
 		}
 	}
 	return all
-}
-
-func (d DataPlane) same(o DataPlane) bool {
-	return d.Namespace == o.Namespace && d.Kind == o.Kind && d.Name == o.Name
 }
 
 func planeOf(i rollout.Item) DataPlane {
@@ -148,18 +145,16 @@ func failuresOf(rollouts []v1alpha1.DataPlaneRollout, upgrade string) map[v1alph
 	slices.SortFunc(rollouts, func(a, b v1alpha1.DataPlaneRollout) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
 	out := map[v1alpha1.WorkloadReference]Failure{}
 	for n := range rollouts {
-		r := &rollouts[n]
-		open := view.Undecided(r)
-		for _, f := range r.Status.Failures {
-			waiting := slices.ContainsFunc(open, func(o v1alpha1.WorkloadFailure) bool { return o.WorkloadReference == f.WorkloadReference })
-			out[f.WorkloadReference] = failureOf(r.Name, f, waiting)
+		for _, f := range rollouts[n].Status.Failures {
+			out[f.WorkloadReference] = failureOf(&rollouts[n], f)
 		}
 	}
 	return out
 }
 
-func failureOf(rollout string, f v1alpha1.WorkloadFailure, waiting bool) Failure {
-	v := Failure{rollout, f.Attempt, f.Reason, f.Message, waiting, []PodEvent{}}
+func failureOf(r *v1alpha1.DataPlaneRollout, f v1alpha1.WorkloadFailure) Failure {
+	waiting := slices.ContainsFunc(view.Undecided(r), func(o v1alpha1.WorkloadFailure) bool { return o.WorkloadReference == f.WorkloadReference })
+	v := Failure{r.Name, f.Attempt, f.Reason, f.Message, waiting, []PodEvent{}}
 	for _, e := range f.Events {
 		v.Events = append(v.Events, PodEvent{e.Pod, e.Type, e.Reason, e.Message, e.Count, e.LastSeen.UTC()})
 	}

@@ -99,10 +99,8 @@ func (f *EnvoyFilter) note(u *v1alpha1.ClusterUpgrade) {
 	if f.Target = u.Spec.Version; u.Status.To != nil {
 		f.Target = u.Status.To.Version
 	}
-	for _, a := range u.Spec.EnvoyFilters {
-		if a.Namespace == f.Namespace && a.Name == f.Name && a.Hash == f.Hash {
-			f.Handled, f.By, f.At, f.Note = true, a.By, instant(&a.At), a.Note
-		}
+	if a := intent.Acknowledgement(u, f.Namespace, f.Name, f.Hash); a != nil {
+		f.Handled, f.By, f.At, f.Note = true, a.By, instant(&a.At), a.Note
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
-	"meshlift.dev/meshlift/internal/login"
 )
 
 // maxBody of a request, in bytes.
@@ -119,19 +118,16 @@ func (s *Server) permit(q *request, n need, param func(string) string) error {
 	if n.scope == anybody {
 		return nil
 	}
-	what := login.Attributes{Verb: n.verb, Resource: "meshes", Subresource: n.sub}
+	what := attributes(n.verb, n.sub, "", "")
 	var missing error
 	if n.scope == theMesh {
 		if missing = s.locate(q, param); missing != nil && !apierrors.IsNotFound(missing) {
 			return missing
 		}
-		what.Name = q.mesh
-		if q.mesh == "" {
-			what.Resource, what.Name = "memberclusters", param("cluster")
-		}
+		what = attributes(n.verb, n.sub, q.mesh, param("cluster"))
 		if missing != nil {
 			// Only who may see every mesh is told that this one is not there.
-			what = login.Attributes{Verb: "get", Resource: "meshes"}
+			what = attributes("get", "", "", "")
 		}
 	}
 	ok, err := s.options.Access.May(ctx, q.user, what)

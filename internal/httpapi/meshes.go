@@ -111,13 +111,13 @@ func (f fleetOf) row(m *hub.Mesh) Mesh {
 		Upgradeable: []string{},
 	}
 	if !out.Ready {
-		out.Message = conditionMessage(st.Conditions, hub.ConditionReady)
+		out.Message = view.ConditionMessage(st.Conditions, hub.ConditionReady)
 	}
 	if out.Frozen {
-		out.FrozenMessage = conditionMessage(st.Conditions, hub.ConditionFrozen)
+		out.FrozenMessage = view.ConditionMessage(st.Conditions, hub.ConditionFrozen)
 	}
 	for _, c := range f.members(m.Name) {
-		for _, v := range offered(c) {
+		for _, v := range view.Offered(c) {
 			if !slices.Contains(out.Upgradeable, v) {
 				out.Upgradeable = append(out.Upgradeable, v)
 			}
@@ -127,7 +127,7 @@ func (f fleetOf) row(m *hub.Mesh) Mesh {
 	if u := view.CurrentMesh(f.upgrades, m.Name); u != nil {
 		out.Upgrade = &MeshUpgradeInRow{
 			u.Name, u.Spec.Version, u.Status.Moved, u.Status.Total, u.Spec.Paused,
-			meta.IsStatusConditionTrue(u.Status.Conditions, hub.ConditionDecommissioned), conditionMessage(u.Status.Conditions, hub.ConditionReady),
+			meta.IsStatusConditionTrue(u.Status.Conditions, hub.ConditionDecommissioned), view.ConditionMessage(u.Status.Conditions, hub.ConditionReady),
 		}
 	}
 	return out
@@ -214,6 +214,22 @@ func (s *Server) permitted(ctx context.Context, verb, sub, mesh, cluster, reason
 	return available(), nil
 }
 
+// action is where to put whether something is possible, and what is asked for it.
+type action struct {
+	to                *Availability
+	verb, sub, reason string
+}
+
+// permitAll is permitted for several actions.
+func (s *Server) permitAll(ctx context.Context, mesh, cluster string, all ...action) (err error) {
+	for _, a := range all {
+		if *a.to, err = s.permitted(ctx, a.verb, a.sub, mesh, cluster, a.reason); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // permission in words, for people.
 func permission(verb, sub, mesh, cluster string) string {
 	what := strings.TrimSuffix("meshes/"+sub, "/")
@@ -233,12 +249,9 @@ func (s *Server) meshActions(ctx context.Context, m *hub.Mesh, row Mesh) (a Mesh
 	case len(row.Upgradeable) == 0:
 		upgrade = "no newer version is offered to its clusters"
 	}
-	if a.Upgrade, err = s.permitted(ctx, "create", "upgrades", m.Name, "", upgrade); err != nil {
-		return a, err
-	}
-	if a.AddCluster, err = s.permitted(ctx, "create", "clusters", m.Name, "", row.FrozenMessage); err != nil {
-		return a, err
-	}
-	a.Sidecars, err = s.permitted(ctx, "update", "sidecars", m.Name, "", row.FrozenMessage)
+	err = s.permitAll(ctx, m.Name, "",
+		action{&a.Upgrade, "create", "upgrades", upgrade},
+		action{&a.AddCluster, "create", "clusters", row.FrozenMessage},
+		action{&a.Sidecars, "update", "sidecars", row.FrozenMessage})
 	return a, err
 }

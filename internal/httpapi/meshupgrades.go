@@ -12,6 +12,7 @@ import (
 
 	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
 	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/intent"
 	"meshlift.dev/meshlift/internal/view"
 )
 
@@ -121,12 +122,12 @@ func meshUpgrades(s *Server) {
 func (s *Server) meshUpgrade(ctx context.Context, u *hub.MeshUpgrade) (MeshUpgrade, error) {
 	st := u.Status
 	v := MeshUpgrade{
-		MeshUpgradeInRow: MeshUpgradeInRow{u.Name, u.Spec.Version, st.Moved, st.Total, u.Spec.Paused, view.FinishedMesh(u), conditionMessage(st.Conditions, hub.ConditionReady)},
+		MeshUpgradeInRow: MeshUpgradeInRow{u.Name, u.Spec.Version, st.Moved, st.Total, u.Spec.Paused, view.FinishedMesh(u), view.ConditionMessage(st.Conditions, hub.ConditionReady)},
 		Mesh:             u.Spec.Mesh, Rollout: u.Spec.Rollout != nil, Waves: wavesOf(u), Decommission: decommissionOf(u.Spec.Decommission),
 		Accepted: meta.IsStatusConditionTrue(st.Conditions, hub.ConditionAccepted),
 	}
 	if meta.IsStatusConditionFalse(st.Conditions, hub.ConditionAccepted) {
-		v.Refusal = conditionMessage(st.Conditions, hub.ConditionAccepted)
+		v.Refusal = view.ConditionMessage(st.Conditions, hub.ConditionAccepted)
 	}
 	over := ""
 	if v.Done {
@@ -136,20 +137,11 @@ func (s *Server) meshUpgrade(ctx context.Context, u *hub.MeshUpgrade) (MeshUpgra
 	if waits == "" && !slices.ContainsFunc(v.Waves, func(w ClusterWave) bool { return w.Approval && w.ApprovedBy == "" }) {
 		waits = "no wave waits for an approval"
 	}
-	for _, each := range []struct {
-		to                *Availability
-		verb, sub, reason string
-	}{
-		{&v.Actions.Pause, "update", "upgrades", over},
-		{&v.Actions.Approve, "create", "approvals", waits},
-		{&v.Actions.Decommission, "create", "decommissions", over},
-	} {
-		var err error
-		if *each.to, err = s.permitted(ctx, each.verb, each.sub, u.Spec.Mesh, "", each.reason); err != nil {
-			return v, err
-		}
-	}
-	return v, nil
+	err := s.permitAll(ctx, u.Spec.Mesh, "",
+		action{&v.Actions.Pause, "update", "upgrades", over},
+		action{&v.Actions.Approve, "create", "approvals", waits},
+		action{&v.Actions.Decommission, "create", "decommissions", over})
+	return v, err
 }
 
 func wavesOf(u *hub.MeshUpgrade) []ClusterWave {
@@ -222,7 +214,7 @@ func (s *Server) startMeshUpgrade(ctx context.Context, in *struct {
 ) (*out[MeshUpgrade], error) {
 	u := &hub.MeshUpgrade{ObjectMeta: metav1.ObjectMeta{Name: in.Body.Name}, Spec: hub.MeshUpgradeSpec{Mesh: in.Mesh, Version: in.Body.Version}}
 	if u.Name == "" {
-		u.Name = in.Mesh + "-to-" + strings.ReplaceAll(in.Body.Version, ".", "-")
+		u.Name = intent.MeshUpgrade(in.Mesh, in.Body.Version)
 	}
 	for _, w := range in.Body.Waves {
 		wave := hub.ClusterWave{Name: w.Name, Clusters: w.Clusters, Parallelism: w.Parallelism, Approval: w.Approval}
@@ -258,9 +250,7 @@ func (s *Server) change(ctx context.Context, name string, f func(*hub.MeshUpgrad
 func (s *Server) pauseMeshUpgrade(paused bool) func(context.Context, *InUpgrade) (*out[MeshUpgrade], error) {
 	return func(ctx context.Context, in *InUpgrade) (*out[MeshUpgrade], error) {
 		return s.change(ctx, in.Upgrade, func(u *hub.MeshUpgrade) (bool, error) {
-			changed := u.Spec.Paused != paused
-			u.Spec.Paused = paused
-			return changed, nil
+			return intent.Set(&u.Spec.Paused, paused), nil
 		})
 	}
 }
@@ -277,11 +267,7 @@ func (s *Server) approveWave(ctx context.Context, in *struct {
 		if !slices.ContainsFunc(u.Spec.Waves, func(w hub.ClusterWave) bool { return w.Name == in.Body.Wave }) {
 			return false, problemf(http.StatusNotFound, "there is no wave %q in upgrade %s", in.Body.Wave, u.Name)
 		}
-		if slices.ContainsFunc(u.Spec.Approvals, func(a hub.Approval) bool { return a.Wave == in.Body.Wave }) {
-			return false, nil
-		}
-		u.Spec.Approvals = append(u.Spec.Approvals, hub.Approval{Wave: in.Body.Wave, By: by, At: s.now()})
-		return true, nil
+		return intent.Approve(u, in.Body.Wave, by, s.now()), nil
 	})
 }
 
@@ -296,18 +282,12 @@ func (s *Server) decommissionMesh(ctx context.Context, in *struct {
 	}
 	by := of(ctx).user.Name
 	return s.change(ctx, in.Upgrade, func(u *hub.MeshUpgrade) (bool, error) {
-		if u.Spec.Decommission != nil {
-			return false, nil
-		}
-		u.Spec.Decommission = &v1alpha1.DecommissionRequest{By: by, At: s.now(), Soak: soak}
-		return true, nil
+		return intent.Decommission(&u.Spec.Decommission, by, s.now(), soak), nil
 	})
 }
 
 func (s *Server) withdrawMesh(ctx context.Context, in *InUpgrade) (*out[MeshUpgrade], error) {
 	return s.change(ctx, in.Upgrade, func(u *hub.MeshUpgrade) (bool, error) {
-		changed := u.Spec.Decommission != nil
-		u.Spec.Decommission = nil
-		return changed, nil
+		return intent.Withdraw(&u.Spec.Decommission), nil
 	})
 }

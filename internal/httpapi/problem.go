@@ -85,14 +85,11 @@ func (s *Server) problem(err error) error {
 		}
 	}
 	s.options.Log.Error(err, "a request failed")
-	if strings.Contains(err.Error(), "not connected") || errors.Is(err, errUnavailable) {
+	if strings.Contains(err.Error(), "not connected") {
 		return problemf(http.StatusServiceUnavailable, "%s", err)
 	}
 	return problemf(http.StatusBadGateway, "%s", err)
 }
-
-// errUnavailable is what errors of clusters that do not answer are wrapped in.
-var errUnavailable = errors.New("the cluster does not answer")
 
 func asProblem(err error) *Problem {
 	var p *Problem

@@ -58,11 +58,15 @@ func (s *Server) audit(ctx context.Context, what string, err error) {
 
 // mayOf asks whether the caller may do something in a mesh, or to a cluster in none.
 func (s *Server) mayOf(ctx context.Context, verb, sub, mesh, cluster string) (bool, error) {
-	what := login.Attributes{Verb: verb, Resource: "meshes", Subresource: sub, Name: mesh}
+	return s.options.Access.May(ctx, of(ctx).user, attributes(verb, sub, mesh, cluster))
+}
+
+// attributes of an action in a mesh, or on a cluster in none.
+func attributes(verb, sub, mesh, cluster string) login.Attributes {
 	if mesh == "" && cluster != "" {
-		what.Resource, what.Name = "memberclusters", cluster
+		return login.Attributes{Verb: verb, Resource: "memberclusters", Subresource: sub, Name: cluster}
 	}
-	return s.options.Access.May(ctx, of(ctx).user, what)
+	return login.Attributes{Verb: verb, Resource: "meshes", Subresource: sub, Name: mesh}
 }
 
 // edit changes an object, and tries again with what somebody else wrote meanwhile. Change must be repeatable; it returns false

@@ -81,17 +81,15 @@ func rollouts(s *Server) {
 	add(s, http.MethodGet, one, "getRollout", "One rollout", need{theMesh, "get", ""}, s.getRollout)
 	for _, verb := range []struct {
 		path, id, summary string
-		change            func(*v1alpha1.DataPlaneRolloutSpec)
+		change            func(*v1alpha1.DataPlaneRolloutSpec) bool
 	}{
-		{"pause", "pauseRollout", "Start no new move; moves in flight finish", func(r *v1alpha1.DataPlaneRolloutSpec) { r.Paused = true }},
-		{"resume", "resumeRollout", "Go on", func(r *v1alpha1.DataPlaneRolloutSpec) { r.Paused = false }},
-		{"stop", "stopRollout", "End the rollout; moves in flight finish", func(r *v1alpha1.DataPlaneRolloutSpec) { r.Stopped = true }},
+		{"pause", "pauseRollout", "Start no new move; moves in flight finish", func(r *v1alpha1.DataPlaneRolloutSpec) bool { return intent.Set(&r.Paused, true) }},
+		{"resume", "resumeRollout", "Go on", func(r *v1alpha1.DataPlaneRolloutSpec) bool { return intent.Set(&r.Paused, false) }},
+		{"stop", "stopRollout", "End the rollout; moves in flight finish", func(r *v1alpha1.DataPlaneRolloutSpec) bool { return intent.Set(&r.Stopped, true) }},
 	} {
 		add(s, http.MethodPost, one+"/"+verb.path, verb.id, verb.summary, need{theMesh, "update", "rollouts"}, func(ctx context.Context, in *InRollout) (*out[Rollout], error) {
 			return s.editRollout(ctx, in, func(r *v1alpha1.DataPlaneRollout) (bool, error) {
-				before := r.DeepCopy()
-				verb.change(&r.Spec)
-				return before.Spec.Paused != r.Spec.Paused || before.Spec.Stopped != r.Spec.Stopped, nil
+				return verb.change(&r.Spec), nil
 			})
 		})
 	}
@@ -103,7 +101,7 @@ func rolloutOf(r *v1alpha1.DataPlaneRollout) Rollout {
 	v := Rollout{
 		Name: r.Name, Upgrade: r.Spec.Upgrade, Direction: string(r.Spec.Direction), Targets: []Target{}, Created: r.CreationTimestamp.UTC(),
 		Started: instant(r.Status.StartedAt), Completed: instant(r.Status.CompletedAt), Paused: r.Spec.Paused, Stopped: r.Spec.Stopped,
-		Complete: view.Complete(r), Waits: view.Waits(r), Message: conditionMessage(r.Status.Conditions, v1alpha1.ConditionComplete),
+		Complete: view.Complete(r), Waits: view.Waits(r), Message: view.ConditionMessage(r.Status.Conditions, v1alpha1.ConditionComplete),
 		Total: c.Total, Done: c.Done, Moving: c.Moving, Failed: c.Failed, Skipped: c.Skipped, Pending: c.Pending, InMotion: []Motion{}, Failures: []Failed{},
 	}
 	for _, t := range r.Spec.Targets {
@@ -112,10 +110,8 @@ func rolloutOf(r *v1alpha1.DataPlaneRollout) Rollout {
 	for _, m := range r.Status.Moving {
 		v.InMotion = append(v.InMotion, Motion{Target{m.Namespace, m.Kind, m.Name}, m.Attempt, m.Message})
 	}
-	open := view.Undecided(r)
 	for _, f := range r.Status.Failures {
-		waiting := slices.ContainsFunc(open, func(o v1alpha1.WorkloadFailure) bool { return o.WorkloadReference == f.WorkloadReference })
-		v.Failures = append(v.Failures, Failed{Target{f.Namespace, f.Kind, f.Name}, failureOf(r.Name, f, waiting)})
+		v.Failures = append(v.Failures, Failed{Target{f.Namespace, f.Kind, f.Name}, failureOf(r, f)})
 	}
 	return v
 }

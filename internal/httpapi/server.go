@@ -13,7 +13,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/go-logr/logr"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -52,7 +51,6 @@ type Authorizer interface {
 type Options struct {
 	// Client of the hub's own cluster; reads may come from a cache.
 	Client  client.Client
-	Scheme  *runtime.Scheme
 	Members Members
 	// Inventory reads the mesh of one cluster live. It is called at most once at a time for each cluster.
 	Inventory func(ctx context.Context, cluster string) (*mesh.Inventory, error)
@@ -73,7 +71,6 @@ type Server struct {
 	options     Options
 	api         huma.API
 	handler     http.Handler
-	routes      []route
 	inventories *inventories
 	feed        *feed
 	limits      limits
@@ -133,12 +130,6 @@ type need struct {
 	verb, sub string
 }
 
-// route is one operation, for the table of permissions.
-type route struct {
-	Method, Path, ID string
-	need             need
-}
-
 // out is the answer of an operation.
 type out[T any] struct{ Body T }
 
@@ -146,7 +137,6 @@ func body[T any](v T) *out[T] { return &out[T]{v} }
 
 // add registers an operation with its permission and audit.
 func add[I, O any](s *Server, method, path, id, summary string, n need, f func(context.Context, *I) (*O, error)) {
-	s.routes = append(s.routes, route{method, Base + path, id, n})
 	op := huma.Operation{
 		OperationID: id, Method: method, Path: Base + path, Summary: summary, Middlewares: huma.Middlewares{s.admit(n)},
 		MaxBodyBytes: maxBody, BodyReadTimeout: 10 * time.Second, Tags: []string{tag(path)},

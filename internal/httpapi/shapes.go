@@ -88,19 +88,12 @@ func instant(t *metav1.Time) *time.Time {
 	return &u
 }
 
-func conditionMessage(conditions []metav1.Condition, kind string) string {
-	if c := meta.FindStatusCondition(conditions, kind); c != nil {
-		return c.Message
-	}
-	return ""
-}
-
 // connection is "yes", "no" or "unknown".
 func connection(m *hub.MemberCluster) (state, message string) {
 	c := meta.FindStatusCondition(m.Status.Conditions, hub.ConditionConnected)
 	switch {
 	case c == nil || c.Status == metav1.ConditionUnknown:
-		return "Unknown", conditionMessage(m.Status.Conditions, hub.ConditionConnected)
+		return "Unknown", view.ConditionMessage(m.Status.Conditions, hub.ConditionConnected)
 	case c.Status == metav1.ConditionTrue:
 		return "Connected", ""
 	}

@@ -6,10 +6,12 @@ import (
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
 	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/view"
 )
 
 // Sidecars is the configuration of the sidecars of a mesh.
@@ -56,16 +58,11 @@ func (s *Server) sidecarsOf(ctx context.Context, m *hub.Mesh) (*out[Sidecars], e
 	if m.Spec.Sidecars != nil {
 		v.Configuration.SidecarConfiguration = *m.Spec.Sidecars
 	}
-	for _, c := range m.Status.Conditions {
-		if c.Type == hub.ConditionSidecarsConfigured {
-			v.Configured, v.Message = c.Status == metav1.ConditionTrue, c.Message
-		}
-	}
+	v.Configured = meta.IsStatusConditionTrue(m.Status.Conditions, hub.ConditionSidecarsConfigured)
+	v.Message = view.ConditionMessage(m.Status.Conditions, hub.ConditionSidecarsConfigured)
 	reason := ""
-	for _, c := range m.Status.Conditions {
-		if c.Type == hub.ConditionFrozen && c.Status == metav1.ConditionTrue {
-			reason = c.Message
-		}
+	if meta.IsStatusConditionTrue(m.Status.Conditions, hub.ConditionFrozen) {
+		reason = view.ConditionMessage(m.Status.Conditions, hub.ConditionFrozen)
 	}
 	var err error
 	v.Change, err = s.permitted(ctx, "update", "sidecars", m.Name, "", reason)

@@ -13,6 +13,8 @@ import (
 
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/catalog"
+	"meshlift.dev/meshlift/internal/fleet"
+	"meshlift.dev/meshlift/internal/intent"
 	"meshlift.dev/meshlift/internal/proposal"
 	"meshlift.dev/meshlift/internal/view"
 )
@@ -106,23 +108,11 @@ func (s *Server) running(ctx context.Context, cluster string) (client.Client, *v
 
 func upgradeOf(u *v1alpha1.ClusterUpgrade, cluster string) ClusterUpgrade {
 	v := ClusterUpgrade{
-		ClusterProgress: ClusterProgress{
-			Name: u.Name, To: u.Spec.Version, Steps: stepsOf(u.Status.Conditions), Moved: u.Status.DataPlanes.Moved, Total: u.Status.DataPlanes.Total,
-			Finished: view.Finished(u), DecommissionRequested: u.Spec.Decommission != nil, Accepted: u.Status.From != nil,
-		},
-		Paused: u.Spec.Paused, Started: u.CreationTimestamp.UTC(), Blockers: blockersOf(u), BlockersOmitted: u.Status.BlockersOmitted,
+		ClusterProgress: *progressOf(fleet.Summary(u)),
+		Paused:          u.Spec.Paused, Started: u.CreationTimestamp.UTC(), Blockers: blockersOf(u), BlockersOmitted: u.Status.BlockersOmitted,
 		Decommission: decommissionOf(u.Spec.Decommission), ValuesChanged: []string{}, History: historyOf(cluster, u.Status.History),
 	}
 	slices.Reverse(v.History)
-	if u.Status.From != nil {
-		v.From = u.Status.From.Version
-	}
-	if u.Status.To != nil {
-		v.To = u.Status.To.Version
-	}
-	if view.Refused(u) {
-		v.Refusal = conditionMessage(u.Status.Conditions, v1alpha1.ConditionAccepted)
-	}
 	if d := u.Status.Decommission; d != nil {
 		v.ScaledDownAt = instant(d.ScaledDownAt)
 	}
@@ -143,11 +133,15 @@ func (s *Server) getUpgrade(ctx context.Context, in *InCluster) (*out[ClusterUpg
 	return body(upgradeOf(u, in.Cluster)), nil
 }
 
-// propose works out the upgrade to the version; "" is the newest that is supported.
-func (s *Server) propose(ctx context.Context, c client.Client, cluster, version string) (*proposal.Proposal, error) {
+// propose works out the upgrade to the version; "" is the newest that is supported. The client is that of the cluster.
+func (s *Server) propose(ctx context.Context, cluster, version string) (client.Client, *proposal.Proposal, error) {
+	c, err := s.options.Members.Client(cluster)
+	if err != nil {
+		return nil, nil, err
+	}
 	var list v1alpha1.ClusterUpgradeList
 	if err := c.List(ctx, &list); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cat := catalog.Default()
 	override := &v1alpha1.Catalog{}
@@ -155,13 +149,13 @@ func (s *Server) propose(ctx context.Context, c client.Client, cluster, version 
 	case err == nil:
 		cat = cat.Merge(&override.Spec)
 	case !apierrors.IsNotFound(err):
-		return nil, err
+		return nil, nil, err
 	}
 	inv, err := s.inventories.get(ctx, cluster)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return proposal.New(proposal.Wish{Version: version}, cat, inv, list.Items), nil
+	return c, proposal.New(proposal.Wish{Version: version}, cat, inv, list.Items), nil
 }
 
 func (s *Server) getProposal(ctx context.Context, in *struct {
@@ -169,17 +163,13 @@ func (s *Server) getProposal(ctx context.Context, in *struct {
 	Version string `query:"version" doc:"Istio version to go to; empty for the newest that is supported."`
 },
 ) (*out[Proposal], error) {
-	c, err := s.options.Members.Client(in.Cluster)
-	if err != nil {
-		return nil, err
-	}
-	p, err := s.propose(ctx, c, in.Cluster, in.Version)
+	_, p, err := s.propose(ctx, in.Cluster, in.Version)
 	if err != nil {
 		return nil, err
 	}
 	plan := p.Plan()
 	v := Proposal{
-		Offered: offered(of(ctx).cluster), Version: p.Upgrade.Spec.Version, From: plan.FromVersion, FromRevision: plan.From, To: plan.ToVersion,
+		Offered: view.Offered(of(ctx).cluster), Version: p.Upgrade.Spec.Version, From: plan.FromVersion, FromRevision: plan.From, To: plan.ToVersion,
 		ToRevision: plan.To, Kubernetes: strings.TrimPrefix(plan.Kubernetes, "v"), Supported: plan.Supported, Refusal: plan.Refusal, Steps: []Step{},
 		EnvoyFilters: len(plan.EnvoyFilters), Warnings: []string{}, Untouched: []string{},
 	}
@@ -209,11 +199,7 @@ func (s *Server) startUpgrade(ctx context.Context, in *struct {
 	}
 },
 ) (*out[ClusterUpgrade], error) {
-	c, err := s.options.Members.Client(in.Cluster)
-	if err != nil {
-		return nil, err
-	}
-	p, err := s.propose(ctx, c, in.Cluster, in.Body.Version)
+	c, p, err := s.propose(ctx, in.Cluster, in.Body.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +207,7 @@ func (s *Server) startUpgrade(ctx context.Context, in *struct {
 		return nil, refusal(p.Verdict)
 	}
 	u := p.Upgrade.DeepCopy()
-	u.Name = p.From.Name + "-to-" + p.To.Revision
+	u.Name = intent.ClusterUpgrade(p.From.Name, p.To.Revision)
 	if err := c.Create(ctx, u); err != nil {
 		return nil, err
 	}
@@ -251,9 +237,7 @@ func (s *Server) editUpgrade(ctx context.Context, cluster string, change func(*v
 func (s *Server) pauseUpgrade(paused bool) func(context.Context, *InCluster) (*out[ClusterUpgrade], error) {
 	return func(ctx context.Context, in *InCluster) (*out[ClusterUpgrade], error) {
 		return s.editUpgrade(ctx, in.Cluster, func(u *v1alpha1.ClusterUpgrade) (bool, error) {
-			changed := u.Spec.Paused != paused
-			u.Spec.Paused = paused
-			return changed, nil
+			return intent.Set(&u.Spec.Paused, paused), nil
 		})
 	}
 }
@@ -277,18 +261,12 @@ func (s *Server) decommission(ctx context.Context, in *struct {
 		if why := openStep(&ClusterProgress{Steps: stepsOf(u.Status.Conditions)}, 5); why != "" {
 			return false, refused(v1alpha1.ReasonWaiting, "the old istiod of cluster %s cannot be removed yet: %s", in.Cluster, why)
 		}
-		if u.Spec.Decommission != nil {
-			return false, nil
-		}
-		u.Spec.Decommission = &v1alpha1.DecommissionRequest{By: by, At: s.now(), Soak: soak}
-		return true, nil
+		return intent.Decommission(&u.Spec.Decommission, by, s.now(), soak), nil
 	})
 }
 
 func (s *Server) withdraw(ctx context.Context, in *InCluster) (*out[ClusterUpgrade], error) {
 	return s.editUpgrade(ctx, in.Cluster, func(u *v1alpha1.ClusterUpgrade) (bool, error) {
-		changed := u.Spec.Decommission != nil
-		u.Spec.Decommission = nil
-		return changed, nil
+		return intent.Withdraw(&u.Spec.Decommission), nil
 	})
 }

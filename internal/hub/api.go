@@ -138,7 +138,7 @@ func newAPI(ctx context.Context, p part) (*httpapi.Server, error) {
 		return nil, err
 	}
 	return httpapi.New(httpapi.Options{
-		Client: mgr.GetClient(), Scheme: mgr.GetScheme(), Members: p.Links, Inventory: inventories(p), Login: l,
+		Client: mgr.GetClient(), Members: p.Links, Inventory: inventories(p), Login: l,
 		Access:   login.NewAccess(mgr.GetClient(), hubv1alpha1.GroupVersion.Group, p.Config.Clock),
 		Recorder: mgr.GetEventRecorder("meshlift-hub"), Clock: p.Config.Clock, Log: p.Config.Log.WithName("api"), Version: p.Config.Version,
 	}), nil

@@ -92,3 +92,54 @@ func Request(m *hub.MemberCluster, rows []hub.ComponentStatus, by string, at met
 	}
 	return asked
 }
+
+// Acknowledgement is the record that somebody checked that content of an EnvoyFilter; nil when nobody did.
+func Acknowledgement(u *v1alpha1.ClusterUpgrade, namespace, name, hash string) *v1alpha1.EnvoyFilterAcknowledgement {
+	n := slices.IndexFunc(u.Spec.EnvoyFilters, func(a v1alpha1.EnvoyFilterAcknowledgement) bool {
+		return a.Namespace == namespace && a.Name == name && a.Hash == hash
+	})
+	if n < 0 {
+		return nil
+	}
+	return &u.Spec.EnvoyFilters[n]
+}
+
+// Set brings a switch, such as spec.paused, to a value.
+func Set(field *bool, to bool) bool {
+	changed := *field != to
+	*field = to
+	return changed
+}
+
+// Decommission asks for the removal of an old istiod; an earlier request stays as it is.
+func Decommission(field **v1alpha1.DecommissionRequest, by string, at metav1.Time, soak metav1.Duration) bool {
+	if *field != nil {
+		return false
+	}
+	*field = &v1alpha1.DecommissionRequest{By: by, At: at, Soak: soak}
+	return true
+}
+
+// Withdraw takes the request for a removal back.
+func Withdraw(field **v1alpha1.DecommissionRequest) bool {
+	changed := *field != nil
+	*field = nil
+	return changed
+}
+
+// Approve lets a wave start; the first approval counts.
+func Approve(u *hub.MeshUpgrade, wave, by string, at metav1.Time) bool {
+	if slices.ContainsFunc(u.Spec.Approvals, func(a hub.Approval) bool { return a.Wave == wave }) {
+		return false
+	}
+	u.Spec.Approvals = append(u.Spec.Approvals, hub.Approval{Wave: wave, By: by, At: at})
+	return true
+}
+
+// ClusterUpgrade is the name of an upgrade of a cluster that nobody named: "1-30-to-1-31".
+func ClusterUpgrade(from, to string) string { return from + "-to-" + to }
+
+// MeshUpgrade is the name of an upgrade of a mesh that nobody named: "prod-to-1-31".
+func MeshUpgrade(mesh, version string) string {
+	return mesh + "-to-" + strings.ReplaceAll(version, ".", "-")
+}

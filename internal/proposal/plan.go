@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/intent"
 	"meshlift.dev/meshlift/internal/rollout"
 	"meshlift.dev/meshlift/internal/view"
 )
@@ -21,9 +22,7 @@ func (p *Proposal) Plan(namespaces ...string) view.Plan {
 	}
 	out.Groups = view.Groups(items)
 	for _, f := range p.Inventory.EnvoyFilters {
-		if !slices.ContainsFunc(p.Upgrade.Spec.EnvoyFilters, func(a v1alpha1.EnvoyFilterAcknowledgement) bool {
-			return a.Namespace == f.Namespace && a.Name == f.Name && a.Hash == f.Hash
-		}) {
+		if intent.Acknowledgement(p.Upgrade, f.Namespace, f.Name, f.Hash) == nil {
 			out.EnvoyFilters = append(out.EnvoyFilters, view.EnvoyFilter{Namespace: f.Namespace, Name: f.Name, Hash: f.Hash, Owner: f.Owner})
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/intent"
 )
 
 // EnvoyFilters lists the EnvoyFilters of the cluster with their acknowledgements.
@@ -11,10 +12,8 @@ func EnvoyFilters(u *v1alpha1.ClusterUpgrade) []EnvoyFilter {
 	out := []EnvoyFilter{}
 	for _, f := range u.Status.EnvoyFilters {
 		e := EnvoyFilter{Namespace: f.Namespace, Name: f.Name, Hash: f.Hash, Owner: f.Owner, Verdict: f.Verdict, Why: f.Why}
-		for _, a := range u.Spec.EnvoyFilters {
-			if a.Namespace == f.Namespace && a.Name == f.Name && a.Hash == f.Hash {
-				e.Acknowledged, e.By, e.Note, e.At = true, a.By, a.Note, a.At.UTC().Format(time.RFC3339)
-			}
+		if a := intent.Acknowledgement(u, f.Namespace, f.Name, f.Hash); a != nil {
+			e.Acknowledged, e.By, e.Note, e.At = true, a.By, a.Note, a.At.UTC().Format(time.RFC3339)
 		}
 		out = append(out, e)
 	}

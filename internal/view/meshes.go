@@ -24,7 +24,7 @@ func MeshesText(all []hub.Mesh, o Options) string {
 		if meta.IsStatusConditionTrue(m.Status.Conditions, hub.ConditionFrozen) {
 			frozen = "yes"
 		}
-		rows = append(rows, []string{m.Name, fmt.Sprint(m.Status.Clusters), fmt.Sprint(m.Status.Connected), dash(m.Status.IstioVersions), frozen, dash(conditionMessage(m.Status.Conditions, hub.ConditionReady))})
+		rows = append(rows, []string{m.Name, fmt.Sprint(m.Status.Clusters), fmt.Sprint(m.Status.Connected), dash(m.Status.IstioVersions), frozen, dash(ConditionMessage(m.Status.Conditions, hub.ConditionReady))})
 	}
 	p.table("", rows)
 	return p.String()
@@ -42,7 +42,7 @@ type Mesh struct {
 func (m Mesh) Render(program string, o Options) string {
 	p := newPage(o)
 	st := m.Mesh.Status
-	p.table("", [][]string{{"Mesh", m.Mesh.Name}, {"Istio", dash(st.IstioVersions)}, {"Status", dash(conditionMessage(st.Conditions, hub.ConditionReady))}})
+	p.table("", [][]string{{"Mesh", m.Mesh.Name}, {"Istio", dash(st.IstioVersions)}, {"Status", dash(ConditionMessage(st.Conditions, hub.ConditionReady))}})
 	for _, kind := range []string{hub.ConditionFrozen, hub.ConditionSidecarsConfigured} {
 		c := meta.FindStatusCondition(st.Conditions, kind)
 		if c != nil && (kind == hub.ConditionFrozen) == (c.Status == metav1.ConditionTrue) {
@@ -84,22 +84,27 @@ func clusterRow(c hub.MemberCluster) []string {
 	} else if s != nil && s.Status == metav1.ConditionFalse {
 		connected = "no"
 	}
-	var to []string
-	for _, r := range c.Status.Revisions {
-		for _, v := range r.UpgradeTo {
-			if !slices.Contains(to, v) {
-				to = append(to, v)
-			}
-		}
-	}
 	step := ""
 	if c.Status.Upgrade != nil {
 		step = c.Status.Upgrade.Step
 	}
 	return []string{
-		c.Name, connected, dash(strings.TrimPrefix(c.Status.KubernetesVersion, "v")), dash(c.Status.IstioVersions), dash(strings.Join(to, ", ")), dash(step),
-		dash(conditionMessage(c.Status.Conditions, hub.ConditionReady)),
+		c.Name, connected, dash(strings.TrimPrefix(c.Status.KubernetesVersion, "v")), dash(c.Status.IstioVersions), dash(strings.Join(Offered(&c), ", ")), dash(step),
+		dash(ConditionMessage(c.Status.Conditions, hub.ConditionReady)),
 	}
+}
+
+// Offered are the Istio minor versions to which a cluster can be upgraded; never nil.
+func Offered(c *hub.MemberCluster) []string {
+	out := []string{}
+	for _, r := range c.Status.Revisions {
+		for _, v := range r.UpgradeTo {
+			if !slices.Contains(out, v) {
+				out = append(out, v)
+			}
+		}
+	}
+	return out
 }
 
 func meshUpgrade(p *page, u *hub.MeshUpgrade) {
@@ -108,7 +113,7 @@ func meshUpgrade(p *page, u *hub.MeshUpgrade) {
 		title += " " + p.Theme.Warn("(paused)")
 	}
 	p.line("", title)
-	if text := conditionMessage(u.Status.Conditions, hub.ConditionReady); text != "" {
+	if text := ConditionMessage(u.Status.Conditions, hub.ConditionReady); text != "" {
 		p.line("  ", text)
 	}
 	if len(u.Status.Clusters) == 0 {
@@ -125,7 +130,8 @@ func meshUpgrade(p *page, u *hub.MeshUpgrade) {
 	p.table("  ", rows)
 }
 
-func conditionMessage(conditions []metav1.Condition, kind string) string {
+// ConditionMessage is the sentence of a condition; "" when there is none.
+func ConditionMessage(conditions []metav1.Condition, kind string) string {
 	if c := meta.FindStatusCondition(conditions, kind); c != nil {
 		return c.Message
 	}

@@ -19,6 +19,7 @@ import (
 	"meshlift.dev/meshlift/internal/cli/exit"
 	"meshlift.dev/meshlift/internal/cli/printer"
 	"meshlift.dev/meshlift/internal/cli/upgrade"
+	"meshlift.dev/meshlift/internal/intent"
 	"meshlift.dev/meshlift/internal/view"
 )
 
@@ -162,15 +163,9 @@ func (o *options) request(ctx context.Context, c client.Client, u *v1alpha1.Clus
 	if err := o.confirm(u); err != nil {
 		return err
 	}
-	wish := v1alpha1.DecommissionRequest{
-		By: o.env.User(ctx, c), At: metav1.NewTime(o.env.Now().UTC().Truncate(time.Second)), Soak: metav1.Duration{Duration: o.soak},
-	}
+	by, at := o.env.User(ctx, c), metav1.NewTime(o.env.Now().UTC().Truncate(time.Second))
 	err := env.Edit(ctx, c, u, func(u *v1alpha1.ClusterUpgrade) (bool, error) {
-		if u.Spec.Decommission != nil {
-			return false, nil
-		}
-		u.Spec.Decommission = wish.DeepCopy()
-		return true, nil
+		return intent.Decommission(&u.Spec.Decommission, by, at, metav1.Duration{Duration: o.soak}), nil
 	})
 	if err != nil {
 		return o.env.API(err)
@@ -221,8 +216,7 @@ func (o *options) breakGlass(ctx context.Context, c client.Client, u *v1alpha1.C
 func (o *options) takeBack(ctx context.Context, c client.Client, u *v1alpha1.ClusterUpgrade) error {
 	changed := false
 	err := env.Edit(ctx, c, u, func(u *v1alpha1.ClusterUpgrade) (bool, error) {
-		changed = u.Spec.Decommission != nil
-		u.Spec.Decommission = nil
+		changed = intent.Withdraw(&u.Spec.Decommission)
 		return changed, nil
 	})
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
-	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/cli/env"
 	"meshlift.dev/meshlift/internal/cli/exit"
+	"meshlift.dev/meshlift/internal/intent"
 )
 
 type upgradeOptions struct {
@@ -82,7 +82,7 @@ func (o *upgradeOptions) run(ctx context.Context, mesh string) error {
 		u.Spec.Waves = []hub.ClusterWave{o.wave("all", names(page.Clusters))}
 	}
 	if u.Name == "" {
-		u.Name = mesh + "-to-" + strings.ReplaceAll(o.to, ".", "-")
+		u.Name = intent.MeshUpgrade(mesh, o.to)
 	}
 	if o.rollout {
 		u.Spec.Rollout = &hub.RolloutTemplate{}
@@ -169,11 +169,7 @@ func newApprove(e *env.Env) *cobra.Command {
 				if !slices.ContainsFunc(u.Spec.Waves, func(w hub.ClusterWave) bool { return w.Name == wave }) {
 					return false, exit.Refusedf("there is no wave %q in upgrade %s", wave, u.Name)
 				}
-				if slices.ContainsFunc(u.Spec.Approvals, func(a hub.Approval) bool { return a.Wave == wave }) {
-					return false, nil
-				}
-				u.Spec.Approvals = append(u.Spec.Approvals, hub.Approval{Wave: wave, By: e.User(cmd.Context(), c), At: instant(e)})
-				return true, nil
+				return intent.Approve(u, wave, e.User(cmd.Context(), c), instant(e)), nil
 			})
 		},
 	}
@@ -192,9 +188,7 @@ func newPause(e *env.Env, pause bool) *cobra.Command {
 		Use: use + " UPGRADE", Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: completeMesh(e),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return edit(cmd.Context(), e, args[0], said, func(_ client.Client, u *hub.MeshUpgrade) (bool, error) {
-				changed := u.Spec.Paused != pause
-				u.Spec.Paused = pause
-				return changed, nil
+				return intent.Set(&u.Spec.Paused, pause), nil
 			})
 		},
 	}
@@ -215,9 +209,7 @@ uses its old istiod.
 			}
 			if withdraw {
 				return edit(cmd.Context(), e, args[0], "The decommission of upgrade %s is withdrawn.", func(_ client.Client, u *hub.MeshUpgrade) (bool, error) {
-					changed := u.Spec.Decommission != nil
-					u.Spec.Decommission = nil
-					return changed, nil
+					return intent.Withdraw(&u.Spec.Decommission), nil
 				})
 			}
 			if !yes {
@@ -233,11 +225,7 @@ uses its old istiod.
 				}
 			}
 			return edit(cmd.Context(), e, args[0], "The removal of the old istiods of upgrade %s is asked for.", func(c client.Client, u *hub.MeshUpgrade) (bool, error) {
-				if u.Spec.Decommission != nil {
-					return false, nil
-				}
-				u.Spec.Decommission = &v1alpha1.DecommissionRequest{By: e.User(cmd.Context(), c), At: instant(e), Soak: metav1.Duration{Duration: soak}}
-				return true, nil
+				return intent.Decommission(&u.Spec.Decommission, e.User(cmd.Context(), c), instant(e), metav1.Duration{Duration: soak}), nil
 			})
 		},
 	}

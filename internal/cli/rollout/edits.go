@@ -32,17 +32,13 @@ func (e editor) edit(ctx context.Context, change func(*v1alpha1.DataPlaneRollout
 
 func (e editor) stop(ctx context.Context) error {
 	return e.edit(ctx, func(r *v1alpha1.DataPlaneRollout) (bool, error) {
-		changed := !r.Spec.Stopped
-		r.Spec.Stopped = true
-		return changed, nil
+		return intent.Set(&r.Spec.Stopped, true), nil
 	})
 }
 
 func (e editor) pause(ctx context.Context, paused bool) error {
 	return e.edit(ctx, func(r *v1alpha1.DataPlaneRollout) (bool, error) {
-		changed := r.Spec.Paused != paused
-		r.Spec.Paused = paused
-		return changed, nil
+		return intent.Set(&r.Spec.Paused, paused), nil
 	})
 }
 

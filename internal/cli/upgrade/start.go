@@ -22,6 +22,7 @@ import (
 	"meshlift.dev/meshlift/internal/cli/plan"
 	"meshlift.dev/meshlift/internal/cli/printer"
 	"meshlift.dev/meshlift/internal/cli/propose"
+	"meshlift.dev/meshlift/internal/intent"
 	"meshlift.dev/meshlift/internal/preflight"
 	"meshlift.dev/meshlift/internal/proposal"
 	"meshlift.dev/meshlift/internal/view"
@@ -195,7 +196,7 @@ func (o *startOptions) object(p *proposal.Proposal, vals *runtime.RawExtension) 
 		Version: o.wish.Version, Revision: o.wish.Revision, FromRevision: o.wish.From, Values: vals,
 	}}
 	if u.Name == "" {
-		u.Name = name(p.From.Name, p.To.Revision)
+		u.Name = intent.ClusterUpgrade(p.From.Name, p.To.Revision)
 	}
 	return u
 }

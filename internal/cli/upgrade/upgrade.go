@@ -13,6 +13,7 @@ import (
 	"meshlift.dev/meshlift/internal/cli/env"
 	"meshlift.dev/meshlift/internal/cli/exit"
 	"meshlift.dev/meshlift/internal/cli/printer"
+	"meshlift.dev/meshlift/internal/intent"
 	"meshlift.dev/meshlift/internal/view"
 )
 
@@ -129,8 +130,7 @@ func newPause(e *env.Env, pause bool) *cobra.Command {
 			}
 			changed := false
 			err = env.Edit(cmd.Context(), c, u, func(u *v1alpha1.ClusterUpgrade) (bool, error) {
-				changed = u.Spec.Paused != pause
-				u.Spec.Paused = pause
+				changed = intent.Set(&u.Spec.Paused, pause)
 				return changed, nil
 			})
 			if err != nil {

@@ -1,8 +1,6 @@
 package upgrade
 
 import (
-	"fmt"
-
 	"sigs.k8s.io/yaml"
 
 	"meshlift.dev/meshlift/internal/cli/exit"
@@ -37,6 +35,3 @@ func merge(dst, src map[string]any) {
 		dst[k] = v
 	}
 }
-
-// name of an upgrade: "1-30-to-1-31".
-func name(from, to string) string { return fmt.Sprintf("%s-to-%s", from, to) }
