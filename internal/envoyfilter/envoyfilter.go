@@ -79,6 +79,21 @@ type Versions struct {
 	Added map[string]bool
 }
 
+// JudgeAll judges the specs of all EnvoyFilters of a cluster, in the same order: what one of them adds, another may point at.
+func JudgeAll(specs []map[string]any, from, to string) []Verdict {
+	v := Versions{From: from, To: to, Table: envoyapi.Default(), Added: map[string]bool{}}
+	for _, spec := range specs {
+		for _, name := range Names(spec) {
+			v.Added[name] = true
+		}
+	}
+	var out []Verdict
+	for _, spec := range specs {
+		out = append(out, Judge(spec, v))
+	}
+	return out
+}
+
 // Judge judges the spec of an EnvoyFilter, as decoded JSON.
 func Judge(spec map[string]any, v Versions) Verdict {
 	out := Verdict{Outcome: Fine, Reasons: []Reason{}}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"meshlift.dev/meshlift/internal/envoyapi"
 	"meshlift.dev/meshlift/internal/envoyfilter"
 )
 
@@ -20,19 +19,17 @@ type Filter struct {
 // Filters judges every EnvoyFilter of the cluster against the target: by the tables, and by the new istiod's own answer when it runs. They are
 // sorted by namespace and name.
 func Filters(f *Facts) []Filter {
-	v := envoyfilter.Versions{From: f.From.Version, To: f.To.Version, Table: envoyapi.Default(), Added: map[string]bool{}}
 	var all []Resource
+	var specs []map[string]any
 	for _, r := range f.Config {
 		if r.Kind == "EnvoyFilter" {
-			all = append(all, r)
-			for _, name := range envoyfilter.Names(spec(r)) {
-				v.Added[name] = true
-			}
+			all, specs = append(all, r), append(specs, spec(r))
 		}
 	}
 	out := []Filter{}
-	for _, r := range all {
-		filter := Filter{Namespace: r.Namespace, Name: r.Name, Verdict: envoyfilter.Judge(spec(r), v)}
+	for n, verdict := range envoyfilter.JudgeAll(specs, f.From.Version, f.To.Version) {
+		r := all[n]
+		filter := Filter{Namespace: r.Namespace, Name: r.Name, Verdict: verdict}
 		for _, a := range f.Admission {
 			if a.Object == r.Object {
 				filter.hear(a, f.To.Revision)

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
 	"meshlift.dev/meshlift/internal/mesh"
@@ -86,7 +87,7 @@ func (m *Mover) fromRehearsal(ctx context.Context, a rollout.Action) (done bool,
 	patch.SetUID(r.uid)
 	patch.SetResourceVersion(r.version)
 	err = t.apply(ctx, a, patch)
-	return !conflict(err), err
+	return !apierrors.IsConflict(err), err // somebody has written the object since, or it is another one
 }
 
 func (r *rehearsals) keep(x *rehearsal) {

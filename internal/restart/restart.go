@@ -151,9 +151,6 @@ func terminal(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsMethodNotSupported(err)
 }
 
-// conflict tells whether somebody has written the object since it was read, or it is another one.
-func conflict(err error) bool { return err != nil && apierrors.IsConflict(err) }
-
 func words(err error) string {
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {

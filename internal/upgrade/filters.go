@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
-	"meshlift.dev/meshlift/internal/envoyapi"
 	"meshlift.dev/meshlift/internal/envoyfilter"
 	"meshlift.dev/meshlift/internal/mesh"
 	"meshlift.dev/meshlift/internal/status"
@@ -65,25 +64,17 @@ func (d *decision) judged() []v1alpha1.EnvoyFilterStatus {
 		}
 		return out
 	}
-	for n, v := range verdicts(d.inv.EnvoyFilters, d.in.Snapshot.From.Version, d.in.Snapshot.To.Version) {
+	for n, v := range envoyfilter.JudgeAll(specs(d.inv.EnvoyFilters), d.in.Snapshot.From.Version, d.in.Snapshot.To.Version) {
 		out[n].Verdict, out[n].Why = string(v.Outcome), status.Clip(v.Explain(), maxWhy)
 	}
 	return out
 }
 
-// verdicts judges each EnvoyFilter by the tables, in the same order.
-func verdicts(filters []mesh.EnvoyFilter, from, to string) []envoyfilter.Verdict {
-	specs := make([]map[string]any, len(filters))
-	v := envoyfilter.Versions{From: from, To: to, Table: envoyapi.Default(), Added: map[string]bool{}}
+// specs of the EnvoyFilters, decoded; one that is no object has no patches.
+func specs(filters []mesh.EnvoyFilter) []map[string]any {
+	out := make([]map[string]any, len(filters))
 	for n, f := range filters {
-		_ = json.Unmarshal([]byte(f.Spec), &specs[n]) // what is no object has no patches
-		for _, name := range envoyfilter.Names(specs[n]) {
-			v.Added[name] = true
-		}
-	}
-	var out []envoyfilter.Verdict
-	for _, spec := range specs {
-		out = append(out, envoyfilter.Judge(spec, v))
+		_ = json.Unmarshal([]byte(f.Spec), &out[n])
 	}
 	return out
 }

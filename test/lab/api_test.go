@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -74,25 +73,7 @@ func (s *served) person(t *testing.T, name, role string) {
 // run runs the hub with the flags until the test ends.
 func (s *served) run(t *testing.T, address string, flags ...string) {
 	t.Helper()
-	log, err := os.Create(s.log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	flags = append([]string{"hub", "--webhook-port=0", "--metrics-bind-address=0", "--health-probe-bind-address=0", "--leader-elect=false", "--api-insecure", "--api-bind-address=" + address}, flags...)
-	cmd := exec.Command(s.Meshlift(), flags...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+s.Kubeconfig)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
-		_ = log.Close()
-		if t.Failed() {
-			t.Logf("the end of the log of the hub:\n%s", s.said(t))
-		}
-	})
+	hubUntilTheEnd(t, s.Lab, s.log, append([]string{"--api-insecure", "--api-bind-address=" + address}, flags...)...)
 	s.base = "http://" + address + "/api/v1"
 	labtest.Eventually(t, time.Minute, "the API answers", func(ctx context.Context) string {
 		code, text := s.call(ctx, http.DefaultClient, "viewer", "GET", "/clusters/east", "")

@@ -43,31 +43,8 @@ func setupFleet(t *testing.T) *fleet {
 	f.Kubectl(t, nil, "apply", "--server-side", "-f", filepath.Join(f.Root, "charts", "meshlift", "crds"))
 	f.Kubectl(t, nil, "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
 	namespace(t, f.Lab, "cpaas-system", nil)
-	f.runHub(t)
+	hubUntilTheEnd(t, f.Lab, f.log, "--api-bind-address=0")
 	return f
-}
-
-// runHub runs the hub until the test ends.
-func (f *fleet) runHub(t *testing.T) {
-	t.Helper()
-	log, err := os.Create(f.log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(f.Meshlift(), "hub", "--webhook-port=0", "--api-bind-address=0", "--metrics-bind-address=0", "--health-probe-bind-address=0", "--leader-elect=false")
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+f.Kubeconfig)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
-		_ = log.Close()
-		if text, err := os.ReadFile(f.log); err == nil && t.Failed() {
-			t.Logf("the end of the log of the hub:\n%s", text[max(0, len(text)-6000):])
-		}
-	})
 }
 
 // cli runs a command that must end with the code.

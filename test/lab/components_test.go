@@ -37,12 +37,7 @@ type platform struct {
 // startHub runs the hub as a process of the host; kill ends it without a word.
 func (p *platform) startHub(t *testing.T) {
 	t.Helper()
-	p.hub = exec.Command(p.Meshlift(), "hub", "--leader-elect=false", "--webhook-port=0", "--api-bind-address=0", "--metrics-bind-address=0", "--health-probe-bind-address=0")
-	p.hub.Env = append(os.Environ(), "KUBECONFIG="+p.Kubeconfig)
-	p.hub.Stdout, p.hub.Stderr = p.log, p.log
-	if err := p.hub.Start(); err != nil {
-		t.Fatal(err)
-	}
+	p.hub = hubProcess(t, p.Lab, p.log, "--api-bind-address=0")
 }
 
 func (p *platform) killHub() {

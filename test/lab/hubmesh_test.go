@@ -97,12 +97,7 @@ func (p *played) kubeconfig(name string) []byte {
 
 func (p *played) start() {
 	p.t.Helper()
-	p.hub = exec.Command(p.Meshlift(), "hub", "--leader-elect=false", "--webhook-port=0", "--api-bind-address=0", "--metrics-bind-address=0", "--health-probe-bind-address=0")
-	p.hub.Env = append(os.Environ(), "KUBECONFIG="+p.Kubeconfig)
-	p.hub.Stdout, p.hub.Stderr = p.log, p.log
-	if err := p.hub.Start(); err != nil {
-		p.t.Fatal(err)
-	}
+	p.hub = hubProcess(p.t, p.Lab, p.log, "--api-bind-address=0")
 }
 
 func (p *played) kill() {

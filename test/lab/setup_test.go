@@ -3,6 +3,8 @@ package lab
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -37,6 +39,37 @@ func up(t *testing.T, name string, flags ...string) *labtest.Lab {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// hubProcess starts the hub of a lab as a process of the host, without webhooks and probes, whose output goes to the log.
+func hubProcess(t *testing.T, l *labtest.Lab, log *os.File, flags ...string) *exec.Cmd {
+	t.Helper()
+	flags = append([]string{"hub", "--webhook-port=0", "--metrics-bind-address=0", "--health-probe-bind-address=0", "--leader-elect=false"}, flags...)
+	cmd := exec.Command(l.Meshlift(), flags...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+l.Kubeconfig)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd
+}
+
+// hubUntilTheEnd is hubProcess for the whole test: then it ends in good order, and a test that failed shows the end of its log.
+func hubUntilTheEnd(t *testing.T, l *labtest.Lab, name string, flags ...string) {
+	t.Helper()
+	log, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := hubProcess(t, l, log, flags...)
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+		_ = log.Close()
+		if text, err := os.ReadFile(name); err == nil && t.Failed() {
+			t.Logf("the end of the log of the hub:\n%s", text[max(0, len(text)-6000):])
+		}
+	})
 }
 
 // setupTwoRevisions starts the lab of the handover tests.

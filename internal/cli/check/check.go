@@ -101,11 +101,7 @@ func (o *options) run(ctx context.Context) error {
 		_, err := fmt.Fprint(o.env.Out, view.CheckList(preflight.All(), o.env.Terminal.View()))
 		return err
 	}
-	c, err := o.env.Client()
-	if err != nil {
-		return err
-	}
-	p, err := propose.New(ctx, o.env, c, o.wish, true)
+	p, err := propose.Look(ctx, o.env, o.wish)
 	if err != nil {
 		return err
 	}

@@ -55,11 +55,7 @@ func (o *checkOptions) run(ctx context.Context) error {
 	if err := o.format.Check(); err != nil {
 		return err
 	}
-	c, err := o.env.Client()
-	if err != nil {
-		return err
-	}
-	p, err := propose.New(ctx, o.env, c, o.wish, true)
+	p, err := propose.Look(ctx, o.env, o.wish)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,15 @@ import (
 	"meshlift.dev/meshlift/internal/proposal"
 )
 
+// Look connects and makes the proposal of commands that only look: see [New].
+func Look(ctx context.Context, e *env.Env, w proposal.Wish) (*proposal.Proposal, error) {
+	c, err := e.Client()
+	if err != nil {
+		return nil, err
+	}
+	return New(ctx, e, c, w, true)
+}
+
 // New reads the cluster and makes the proposal. A refusal is not an error, it is in the verdict. With existing, which is for
 // looking only, the running upgrade is preferred when the wish is empty, and Meshlift need not be installed.
 func New(ctx context.Context, e *env.Env, c client.Client, w proposal.Wish, existing bool) (*proposal.Proposal, error) {
