@@ -39,6 +39,14 @@ type Reason struct {
 	Text string `json:"text"`
 }
 
+// String is the text, with the patch that it is about.
+func (r Reason) String() string {
+	if r.Patch == 0 {
+		return r.Text
+	}
+	return fmt.Sprintf("patch %d: %s", r.Patch, r.Text)
+}
+
 // Verdict is the worst outcome of all reasons.
 type Verdict struct {
 	Outcome Outcome  `json:"outcome"`
@@ -60,11 +68,7 @@ func (v Verdict) Explain() string {
 		if r.Outcome == Fine && v.Outcome != Fine {
 			continue
 		}
-		text := r.Text
-		if r.Patch > 0 {
-			text = fmt.Sprintf("patch %d: %s", r.Patch, text)
-		}
-		out = append(out, text)
+		out = append(out, r.String())
 	}
 	return strings.Join(out, "; ")
 }

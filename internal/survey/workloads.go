@@ -19,9 +19,6 @@ import (
 	"meshlift.dev/meshlift/internal/preflight"
 )
 
-// labelRolloutTemplate holds for Gateways: their Deployments name them.
-const gatewayName = mesh.LabelGatewayName
-
 // templates reads the pod templates of those workloads that are in the inventory.
 func (l *look) templates(ctx context.Context) error {
 	wanted := map[mesh.Ref]bool{}
@@ -29,7 +26,7 @@ func (l *look) templates(ctx context.Context) error {
 		wanted[w.Ref] = true
 	}
 	add := func(ref mesh.Ref, t *corev1.PodTemplateSpec) {
-		if name := t.Labels[gatewayName]; name != "" && !wanted[ref] {
+		if name := t.Labels[mesh.LabelGatewayName]; name != "" && !wanted[ref] {
 			ref = mesh.Ref{Kind: mesh.KindGateway, Namespace: ref.Namespace, Name: name}
 		}
 		if wanted[ref] {

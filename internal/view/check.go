@@ -95,11 +95,7 @@ func FiltersText(r preflight.Report, filters []preflight.Filter, next []Next, o 
 		p.blank()
 		p.line("", o.Theme.Bold(f.Namespace+"/"+f.Name)+"  "+o.Theme.verdict(string(f.Outcome), string(f.Outcome)))
 		for _, reason := range f.Reasons {
-			text := reason.Text
-			if reason.Patch > 0 {
-				text = fmt.Sprintf("patch %d: %s", reason.Patch, text)
-			}
-			p.line("  "+o.Theme.verdict(string(reason.Outcome), verdictGlyph(string(reason.Outcome)))+" ", text)
+			p.line("  "+o.Theme.verdict(string(reason.Outcome), verdictGlyph(string(reason.Outcome)))+" ", reason.String())
 		}
 	}
 	p.blank()
