@@ -289,6 +289,9 @@ func (c *cluster) operatorReverts(t *testing.T, name string, thorough bool) {
 	owner := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "ops", Name: name}}
 	c.create(t, owner)
 	d := deployment("ops", name, 2, func(d *appsv1.Deployment) {
+		// Longer than an operator takes to answer on a busy machine: simulated pods are ready at once, and a move that is over before
+		// anybody reverts it is another story.
+		d.Spec.MinReadySeconds = 2
 		d.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: name, UID: owner.UID, Controller: ptr.To(true)}}
 	})
 	c.create(t, d)
