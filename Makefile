@@ -4,11 +4,14 @@ GO  ?= go
 BIN := bin
 LAB := .lab/bin
 # Packages of the product whose tests need no cluster.
-UNIT := ./api/... ./charts/... ./cmd/... ./internal/...
+UNIT := ./api/... ./charts/... ./cmd/... ./internal/... ./web
 # Tests of the product on the lab.
 LAB_TESTS   ?= ./test/...
 LAB_TIMEOUT ?= 45m
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# Sources of the pages, without what is installed and built.
+WEB := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' -not -name '*.go' 2>/dev/null)
 
 export CGO_ENABLED = 0
 
@@ -23,6 +26,19 @@ build: ## Build bin/meshlift, which is also kubectl-meshlift and asm-controller.
 	$(GO) build -ldflags "-X main.version=$(VERSION)" -o $(BIN)/meshlift ./cmd/meshlift
 	ln -sf meshlift $(BIN)/kubectl-meshlift
 	ln -sf meshlift $(BIN)/asm-controller
+
+.PHONY: web
+web: web/dist/index.html ## Build the pages of the hub into web/dist, from where `make build` embeds them; needs Node 20.19 or later.
+web/dist/index.html: web/node_modules/.installed $(WEB)
+	cd web && npm run build
+	touch web/dist/.gitkeep
+web/node_modules/.installed: web/package-lock.json
+	cd web && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+.PHONY: test-web
+test-web: web ## Check the types of the pages, and run their tests.
+	cd web && npm run lint && npm test
 
 .PHONY: image
 image: ## Build dist/image, an OCI layout for amd64 and arm64, without a base and without a network; push it with any OCI tool.
@@ -39,7 +55,7 @@ demo: build lab ## Upgrade Istio 1.30 to 1.31 in the lab, before your eyes; AUTO
 	./demo/run $(if $(AUTO),--auto)
 
 .PHONY: test
-test: lab build test-unit test-lab ## Build the lab if needed, then run the unit tests of all modules and the tests on the lab.
+test: lab build test-unit test-lab ## Build pages and lab if needed, then run the unit tests of all modules and the tests on the lab.
 
 .PHONY: test-unit
 test-unit: ## Run the unit tests of all modules (those of the lab module need a built lab).
@@ -70,7 +86,7 @@ bench: build lab ## Measure Meshlift on the lab and write docs/benchmarks.md (20
 .PHONY: lint
 lint: tools ## Run vet, gofumpt, staticcheck and govulncheck.
 	$(GO) vet ./... && cd lab && $(GO) vet ./...
-	@unformatted="$$($(LAB)/gofumpt -l api charts cmd internal lab $(wildcard test))"; \
+	@unformatted="$$($(LAB)/gofumpt -l api charts cmd internal lab web/*.go $(wildcard test))"; \
 	if [ -n "$$unformatted" ]; then echo "gofumpt would change:"; echo "$$unformatted"; exit 1; fi
 	$(LAB)/staticcheck ./...
 	cd lab && ../$(LAB)/staticcheck ./...
@@ -78,7 +94,7 @@ lint: tools ## Run vet, gofumpt, staticcheck and govulncheck.
 
 .PHONY: format
 format: tools ## Format the code as `make lint` wants it.
-	$(LAB)/gofumpt -w api charts cmd internal lab $(wildcard test)
+	$(LAB)/gofumpt -w api charts cmd internal lab web/*.go $(wildcard test)
 
 .PHONY: generate
 generate: tools ## Generate deepcopy functions, CRDs and the OpenAPI document.
@@ -87,6 +103,7 @@ generate: tools ## Generate deepcopy functions, CRDs and the OpenAPI document.
 	$(LAB)/controller-gen crd paths=./api/hub/... output:crd:dir=charts/meshlift/crds
 	cp charts/meshlift-agent/crds/meshlift.dev_catalogs.yaml charts/meshlift/crds/
 	$(GO) test ./internal/httpapi -run OpenAPI -args -update
+	@test ! -d web/node_modules || (cd web && npm run generate)
 
 .PHONY: verify
 verify: generate ## Check that generated files and go.mod are up to date, and the import rules.

@@ -2,6 +2,9 @@ module meshlift.dev/meshlift
 
 go 1.26.0
 
+// Some packages of npm bring Go files.
+ignore ./web/node_modules
+
 require (
 	charm.land/bubbletea/v2 v2.1.1
 	github.com/Masterminds/semver/v3 v3.5.0

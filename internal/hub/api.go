@@ -20,6 +20,7 @@ import (
 	hubv1alpha1 "meshlift.dev/meshlift/api/hub/v1alpha1"
 	"meshlift.dev/meshlift/internal/httpapi"
 	"meshlift.dev/meshlift/internal/login"
+	"meshlift.dev/meshlift/web"
 )
 
 // APIConfig is how the hub serves its API.
@@ -57,7 +58,7 @@ func (c *APIConfig) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.OIDC.GroupsPrefix, "oidc-groups-prefix", "", "prefix of groups, as for the API server")
 }
 
-// serveAPI registers the API in every replica.
+// serveAPI registers the API in every replica, and the pages that use it.
 func serveAPI(ctx context.Context, p part) error {
 	c := p.Config.API
 	if c.Address == "" || c.Address == "0" {
@@ -91,6 +92,7 @@ func serveAPI(ctx context.Context, p part) error {
 	})
 	mux := http.NewServeMux()
 	mux.Handle(httpapi.Base+"/", api)
+	mux.Handle("/", web.Handler())
 	return p.Manager.Add(&server{config: c, tls: tlsConfig, handler: mux})
 }
 
