@@ -72,6 +72,12 @@ func kwok() int {
 		logger.Error("Init config flags", "err", err)
 		return 1
 	}
+	go func() {
+		if err := endPods(ctx, os.Args[1:]); err != nil {
+			logger.Error("End pods", "err", err)
+			os.Exit(1)
+		}
+	}()
 	command := kwokcmd.NewCommand(ctx)
 	command.Version = "" // component-base puts a non-bool --version on pflag.CommandLine; cobra would trip over it
 	command.PersistentFlags().AddFlagSet(flags)

@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -227,32 +228,32 @@ func (c *cluster) rehearsalsRefuse(t *testing.T, all []subject, before map[strin
 	c.complete(t)
 }
 
-// births counts the pods that every workload gets from now on, until the test ends.
-func (c *cluster) births(t *testing.T) func(name string) int {
+// births tells which pods every workload has from now on until the test ends, in the order in which they were seen.
+func (c *cluster) births(t *testing.T) func(name string) []string {
 	t.Helper()
 	w, err := c.Client.Watch(t.Context(), &corev1.PodList{}, client.InNamespace("shop"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	born := make(chan map[string]map[string]bool, 1)
-	born <- map[string]map[string]bool{}
+	born := make(chan map[string][]string, 1)
+	born <- map[string][]string{}
 	go func() {
+		seen := map[types.UID]bool{}
 		for e := range w.ResultChan() {
-			if p, ok := e.Object.(*corev1.Pod); ok {
+			if p, ok := e.Object.(*corev1.Pod); ok && !seen[p.UID] {
+				seen[p.UID] = true
 				m := <-born
-				if m[p.Labels["app"]] == nil {
-					m[p.Labels["app"]] = map[string]bool{}
-				}
-				m[p.Labels["app"]][string(p.UID)] = true
+				app := p.Labels["app"]
+				m[app] = append(m[app], fmt.Sprintf("%s injected by %s, created %s, seen %s, %s, labels %v", p.Name, injectedBy(p), p.CreationTimestamp.UTC().Format(time.TimeOnly), e.Type, p.Status.Phase, p.Labels))
 				born <- m
 			}
 		}
 	}()
 	t.Cleanup(w.Stop)
-	return func(name string) int {
+	return func(name string) []string {
 		m := <-born
 		defer func() { born <- m }()
-		return len(m[name])
+		return slices.Clone(m[name])
 	}
 }
 
@@ -274,11 +275,11 @@ func (c *cluster) driversMove(t *testing.T, all []subject) {
 	for _, s := range all {
 		c.on(t, s, s.neighbour(), oldRev)
 		// The watch began with the pods that were there: each of them, and one for each.
-		if n := pods(s.name); n != 2*s.pods {
-			t.Errorf("%s had %d pods from before its move until after it, want %d: each is replaced once", s.name, n, 2*s.pods)
+		if all := pods(s.name); len(all) != 2*s.pods {
+			t.Errorf("%s had %d pods from before its move until after it, want %d, because each is replaced once:\n%s", s.name, len(all), 2*s.pods, strings.Join(all, "\n"))
 		}
-		if n := pods(s.neighbour()); n != s.pods {
-			t.Errorf("%s had %d pods, want %d: it must not be touched", s.neighbour(), n, s.pods)
+		if all := pods(s.neighbour()); len(all) != s.pods {
+			t.Errorf("%s had %d pods, want %d, because it must not be touched:\n%s", s.neighbour(), len(all), s.pods, strings.Join(all, "\n"))
 		}
 	}
 	if s := all[slices.IndexFunc(all, func(s subject) bool { return s.name == "set-partition" })]; !strings.Contains(c.spec(t, s, s.name), `"partition": 2`) {

@@ -13,7 +13,7 @@ const (
 	ModeAnnotation = "lab.meshlift.dev/mode"
 	// ReadyDelayAnnotation is how long a pod runs before it is ready, as a Go duration ("3s").
 	ReadyDelayAnnotation = "lab.meshlift.dev/ready-delay"
-	// StopDelayAnnotation is how long a pod stays Terminating, as a Go duration.
+	// StopDelayAnnotation is how long a pod stays Terminating, as a Go duration. It is not a stage of kwok: see lab/kube/ending.go.
 	StopDelayAnnotation = "lab.meshlift.dev/stop-delay"
 )
 
@@ -41,7 +41,6 @@ type stage struct {
 	delay  object
 	event  object
 	status string
-	delete bool
 }
 
 // stages returns kwok's configuration: how simulated nodes and pods behave.
@@ -64,9 +63,6 @@ func (s stage) manifest() object {
 	}
 	if s.event != nil {
 		next["event"] = s.event
-	}
-	if s.delete {
-		next["delete"] = true
 	}
 	spec := object{
 		"resourceRef": object{"apiGroup": "v1", "kind": s.kind},
@@ -126,11 +122,7 @@ func nodeStages() []stage {
 func podStages() []stage {
 	mode, readyDelay := annotation(ModeAnnotation), annotation(ReadyDelayAnnotation)
 	pod := func(name string, s stage, when ...object) stage {
-		s.name, s.kind = name, "Pod"
-		if !s.delete {
-			when = append([]object{missing(deleted)}, when...)
-		}
-		s.when = when
+		s.name, s.kind, s.when = name, "Pod", append([]object{missing(deleted)}, when...)
 		return s
 	}
 	return []stage{
@@ -166,6 +158,5 @@ func podStages() []stage {
 			in(phase, "Running"), in(mode, ModeCrashLoop), in(appState+".waiting.reason", "CrashLoopBackOff")),
 		pod("pod-complete", stage{delay: after(200), status: podStatus("Succeeded", "False", completed)},
 			in(phase, "Running"), in(".metadata.ownerReferences.[].kind", "Job"), missing(mode)),
-		pod("pod-delete", stage{delay: afterExpression(annotation(StopDelayAnnotation)), delete: true}, exists(deleted)),
 	}
 }
