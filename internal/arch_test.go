@@ -41,7 +41,7 @@ func layers() map[string]layer {
 			packages: []string{
 				"internal/version", "internal/window", "internal/mesh", "internal/catalog", "internal/values", "internal/release", "internal/handover",
 				"internal/rollout", "internal/upgrade", "internal/gate", "internal/status", "internal/view", "internal/fleet", "internal/component", "internal/sidecar", "internal/bundle", "internal/preflight", "internal/envoyapi", "internal/envoyfilter",
-				"internal/intent", "internal/proposal",
+				"internal/intent", "internal/proposal", "internal/xdsdiff",
 			},
 			imports: []string{"api", "domain"}, pure: true,
 		},
@@ -70,7 +70,7 @@ func layers() map[string]layer {
 
 // valueLibraries are what pure packages may import of others: they hold types and text, and do nothing.
 func valueLibraries() []string {
-	return []string{"k8s.io/apimachinery/", "k8s.io/api/", "sigs.k8s.io/yaml", "github.com/charmbracelet/x/ansi", "github.com/Masterminds/semver/", "github.com/robfig/cron/", strvals}
+	return []string{"k8s.io/apimachinery/", "k8s.io/api/", "sigs.k8s.io/yaml", "github.com/charmbracelet/x/ansi", "github.com/Masterminds/semver/", "github.com/robfig/cron/", "google.golang.org/protobuf/", strvals}
 }
 
 // strvals is Helm's parser of "--set", the one package of Helm that is pure.

@@ -14,6 +14,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -28,6 +29,8 @@ import (
 	"meshlift.dev/meshlift/internal/observe"
 	"meshlift.dev/meshlift/internal/preflight"
 	"meshlift.dev/meshlift/internal/survey"
+	"meshlift.dev/meshlift/internal/xds"
+	"meshlift.dev/meshlift/internal/xdsdiff"
 )
 
 // resync is how often an object is read again although a watch runs.
@@ -43,6 +46,8 @@ func NewEnv(argv0, version string, flags *genericclioptions.ConfigFlags) *env.En
 		Cluster:    k.cluster,
 		Inventory:  k.inventory,
 		Survey:     k.survey,
+		DataPlanes: k.dataPlanes,
+		Istiods:    k.istiods,
 		Kubernetes: k.version,
 		Now:        time.Now,
 		Resync:     resync,
@@ -214,12 +219,41 @@ func (k *kube) inventory(ctx context.Context, c client.Client, istioNamespace st
 	return observe.New(c, istioNamespace, observe.WithDiscovery(d)).Inventory(ctx)
 }
 
-func (k *kube) survey(ctx context.Context, f *preflight.Facts) error {
+func (k *kube) surveyor() (*survey.Surveyor, error) {
 	config, err := k.config()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s, err := survey.New(config, env.Scheme())
+	return survey.New(config, env.Scheme())
+}
+
+func (k *kube) dataPlanes(ctx context.Context, inv *mesh.Inventory) (*xdsdiff.Facts, error) {
+	s, err := k.surveyor()
+	if err != nil {
+		return nil, err
+	}
+	return s.DataPlanes(ctx, inv)
+}
+
+// istiods are reached at their addresses from a pod, and through the API server from elsewhere.
+func (k *kube) istiods(istioNamespace string) (env.Istiods, error) {
+	config, err := k.config()
+	if err != nil {
+		return nil, err
+	}
+	clients, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", config.Host, err)
+	}
+	var options []xds.Option
+	if podNamespace() == "" {
+		options = append(options, xds.WithForward(config))
+	}
+	return xds.New(clients, istioNamespace, options...).Questions(), nil
+}
+
+func (k *kube) survey(ctx context.Context, f *preflight.Facts) error {
+	s, err := k.surveyor()
 	if err != nil {
 		return err
 	}

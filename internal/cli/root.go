@@ -15,6 +15,7 @@ import (
 	"meshlift.dev/meshlift/internal/cli/check"
 	"meshlift.dev/meshlift/internal/cli/components"
 	"meshlift.dev/meshlift/internal/cli/decommission"
+	"meshlift.dev/meshlift/internal/cli/diff"
 	"meshlift.dev/meshlift/internal/cli/env"
 	"meshlift.dev/meshlift/internal/cli/envoyfilters"
 	"meshlift.dev/meshlift/internal/cli/exit"
@@ -41,6 +42,7 @@ func New(e *env.Env, flags *genericclioptions.ConfigFlags, more ...*cobra.Comman
 		Example: strings.ReplaceAll(`  {} status                      one page: where this cluster is, and what to do next
   {} check --to 1.31             what would go wrong in an upgrade
   {} plan --to 1.31              what an upgrade would do
+  {} diff                        what the new istiod sends to proxies, compared with the old one
   {} upgrade start --to 1.31     install the new istiod beside the old one
   {} envoyfilters list           what has to be checked with its owner
   {} rollout                     move the data planes
@@ -55,7 +57,7 @@ func New(e *env.Env, flags *genericclioptions.ConfigFlags, more ...*cobra.Comman
 	root.SetErr(e.ErrOut)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddGroup(&cobra.Group{ID: "see", Title: "See:"}, &cobra.Group{ID: "do", Title: "Upgrade:"})
-	for _, c := range []*cobra.Command{status.NewCommand(e), check.NewCommand(e), plan.NewCommand(e)} {
+	for _, c := range []*cobra.Command{status.NewCommand(e), check.NewCommand(e), plan.NewCommand(e), diff.NewCommand(e)} {
 		add(root, "see", c)
 	}
 	for _, c := range []*cobra.Command{upgrade.NewCommand(e), envoyfilters.NewCommand(e), rollout.NewCommand(e), decommission.NewCommand(e)} {

@@ -178,6 +178,9 @@ var roots = map[string]string{
 	"CLUSTER": "envoy.config.cluster.v3.Cluster", "EXTENSION_CONFIG": "envoy.config.core.v3.TypedExtensionConfig", "BOOTSTRAP": "envoy.config.bootstrap.v3.Bootstrap",
 }
 
+// Root is the message that the value of a patch is merged into or made of; "" when that is not known.
+func Root(applyTo string) string { return roots[applyTo] }
+
 func (j *judge) types(patch map[string]any) {
 	value, _ := dig(patch, "patch", "value").(map[string]any)
 	if len(value) == 0 {

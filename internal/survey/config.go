@@ -39,7 +39,7 @@ func kinds() []schema.GroupKind {
 	return out
 }
 
-// config reads the configuration of the mesh, and the kinds that a change of behaviour touches. Kinds that the cluster does not have are none.
+// config reads the configuration of the mesh, and the kinds that a change of behaviour touches.
 func (l *look) config(ctx context.Context) error {
 	wanted := map[schema.GroupKind]bool{}
 	for _, k := range kinds() {
@@ -50,29 +50,38 @@ func (l *look) config(ctx context.Context) error {
 			wanted[schema.GroupKind{Group: s.Group, Kind: s.Kind}] = true
 		}
 	}
-	for _, kind := range slices.SortedFunc(maps.Keys(wanted), func(a, b schema.GroupKind) int { return strings.Compare(a.String(), b.String()) }) {
-		mapping, err := l.client.RESTMapper().RESTMapping(kind)
+	var err error
+	l.facts.Config, err = l.resources(ctx, slices.Collect(maps.Keys(wanted)))
+	return err
+}
+
+// resources lists the kinds, in the order of their names. Kinds that the cluster does not have are none.
+func (s *Surveyor) resources(ctx context.Context, wanted []schema.GroupKind) ([]preflight.Resource, error) {
+	var out []preflight.Resource
+	slices.SortFunc(wanted, func(a, b schema.GroupKind) int { return strings.Compare(a.String(), b.String()) })
+	for _, kind := range wanted {
+		mapping, err := s.client.RESTMapper().RESTMapping(kind)
 		if meta.IsNoMatchError(err) {
 			continue
 		}
 		if err != nil {
-			return err
+			return out, err
 		}
 		list := &unstructured.UnstructuredList{}
 		list.SetGroupVersionKind(mapping.GroupVersionKind.GroupVersion().WithKind(kind.Kind + "List"))
-		err = l.pages(ctx, list, func() {
+		err = s.pages(ctx, list, func() {
 			for n := range list.Items {
-				l.facts.Config = append(l.facts.Config, resourceOf(kind.Group, &list.Items[n]))
+				out = append(out, resourceOf(kind.Group, &list.Items[n]))
 			}
 		})
 		if apierrors.IsNotFound(err) {
 			continue // the CRD went away meanwhile
 		}
 		if err != nil {
-			return fmt.Errorf("list %s: %w", kind, err)
+			return out, fmt.Errorf("list %s: %w", kind, err)
 		}
 	}
-	return nil
+	return out, nil
 }
 
 func resourceOf(group string, u *unstructured.Unstructured) preflight.Resource {

@@ -1,4 +1,4 @@
-// Package survey reads what a preflight needs to know of a cluster besides its inventory. It only reads, with the credentials that it is
+// Package survey reads what a preflight, or a comparison of istiods, needs to know of a cluster besides its inventory. It only reads, with the credentials that it is
 // given, and asks for dry runs, which store nothing. What may not be read is unknown, and costs only the checks that need it.
 package survey
 
@@ -97,10 +97,10 @@ func reason(err error) string {
 }
 
 // pages lists a kind page by page; each sees every page once. A list that becomes too long is an error.
-func (l *look) pages(ctx context.Context, list client.ObjectList, each func(), options ...client.ListOption) error {
+func (s *Surveyor) pages(ctx context.Context, list client.ObjectList, each func(), options ...client.ListOption) error {
 	read := int64(0)
 	for next := ""; ; {
-		if err := l.client.List(ctx, list, append([]client.ListOption{client.Limit(pageSize), client.Continue(next)}, options...)...); err != nil {
+		if err := s.client.List(ctx, list, append([]client.ListOption{client.Limit(pageSize), client.Continue(next)}, options...)...); err != nil {
 			return err
 		}
 		each()

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"meshlift.dev/meshlift/internal/xdsdiff"
 )
 
 // maxBody bounds an answer: about 1 KiB for each proxy, and one istiod does not serve 100 000.
@@ -106,7 +108,8 @@ func (t *text) UnmarshalJSON(data []byte) error {
 }
 
 // parse reads an answer of at most limit bytes: a JSON array with one element for each connection, or null. It reads one
-// element at a time, since a large mesh answers with many megabytes. Every element counts as a connection, even one that says nothing.
+// element at a time, since a large mesh answers with many megabytes. Every element counts as a connection, even one that says nothing,
+// but for those by which Meshlift itself asks ([Questions]).
 func parse(body io.Reader, replica string, limit int64) ([]Proxy, error) {
 	limited := &io.LimitedReader{R: body, N: limit}
 	d := json.NewDecoder(limited)
@@ -137,7 +140,9 @@ func parse(body io.Reader, replica string, limit int64) ([]Proxy, error) {
 		if err := json.Unmarshal(raw, &e); err != nil {
 			return fail(err)
 		}
-		out = append(out, e.asProxy(replica))
+		if p := e.asProxy(replica); !strings.HasSuffix(p.Pod, xdsdiff.Mark) { // a question of ours is no proxy
+			out = append(out, p)
+		}
 	}
 	if _, err := d.Token(); err != nil {
 		return fail(err)

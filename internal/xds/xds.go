@@ -2,8 +2,10 @@
 //
 // Every replica knows only its own connections, so every replica is asked, at its pod IP: GET /debug/syncz on the
 // monitoring port, with a token of istio-reader-service-account, because istiod shows the connections of all namespaces only
-// to identities of the Istio namespace (pilot/pkg/xds/debug.go of Istio). Nothing here opens an xDS stream, so Meshlift
-// never counts itself as a proxy.
+// to identities of the Istio namespace (pilot/pkg/xds/debug.go of Istio).
+//
+// [Questions] asks istiods what they send to a proxy, for "meshlift diff". That is a stream in the place of the proxy, under a name
+// that no pod can have; [Client.Connections] leaves these out, so Meshlift never counts itself as a proxy.
 package xds
 
 import (
@@ -81,6 +83,7 @@ type Client struct {
 	namespace string
 	http      *http.Client
 	dial      func(ctx context.Context, network, address string) (net.Conn, error)
+	reach     func(ctx context.Context, pod *corev1.Pod, port string) (net.Conn, error) // for questions
 	timeout   time.Duration
 	tokens    *tokens
 }
@@ -107,7 +110,10 @@ func New(kube kubernetes.Interface, istioNamespace string, options ...Option) *C
 		namespace: istioNamespace,
 		dial:      (&net.Dialer{Timeout: replicaTimeout}).DialContext,
 		timeout:   replicaTimeout,
-		tokens:    &tokens{kube: kube, namespace: istioNamespace, audience: defaultAudience, now: time.Now},
+		tokens:    &tokens{kube: kube, namespace: istioNamespace, account: ReaderServiceAccount, audience: defaultAudience, now: time.Now, seconds: tokenSeconds},
+	}
+	c.reach = func(ctx context.Context, pod *corev1.Pod, port string) (net.Conn, error) {
+		return c.dial(ctx, "tcp", net.JoinHostPort(pod.Status.PodIP, port))
 	}
 	for _, option := range options {
 		option(c)

@@ -3,13 +3,15 @@
 //	cd tools && go run ./envoyapi -o ../internal/envoyapi/table.txt.gz v1.32.4 v1.35.0 ...
 //
 // It asks the Go module proxy for github.com/envoyproxy/go-control-plane/envoy at each version and reads the descriptors out
-// of the generated sources; nothing of them is compiled.
+// of the generated sources; nothing of them is compiled. With -set it writes the descriptors themselves, of the modules that are
+// named with their versions, the newest first:
+//
+//	cd tools && go run ./envoyapi -set -o ../internal/envoyapi/descriptors.binpb.gz github.com/envoyproxy/go-control-plane/envoy@v1.39.0 ...
 package main
 
 import (
 	"bytes"
 	"cmp"
-	"compress/gzip"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -38,9 +40,16 @@ const disallowed = 189503207
 func main() {
 	log.SetFlags(0)
 	out := flag.String("o", "table.txt.gz", "file to write")
+	whole := flag.Bool("set", false, "write the descriptors of modules instead of the table")
 	flag.Parse()
 	if flag.NArg() == 0 {
 		log.Fatal("name the versions of go-control-plane, oldest first")
+	}
+	if *whole {
+		if err := writeSet(*out, flag.Args()); err != nil {
+			log.Fatal(err)
+		}
+		return
 	}
 	versions := flag.Args()
 	slices.SortFunc(versions, semver.Compare)
@@ -58,6 +67,20 @@ func main() {
 	}
 }
 
+func writeSet(out string, modules []string) error {
+	s := &set{names: map[string]bool{}}
+	for _, m := range modules {
+		if err := s.add(m); err != nil {
+			return err
+		}
+	}
+	data, err := s.encode()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(out, data, 0o644)
+}
+
 // table holds for each message and field in which versions it is there, deprecated, and disallowed: a bit for each version.
 type (
 	table   map[string]*message
@@ -73,12 +96,11 @@ type (
 
 // module adds every message of the module at that version, which is number n.
 func (t table) module(name, version string, n int) error {
-	text, err := exec.Command("go", "mod", "download", "-json", name+"@"+version).Output()
-	var got struct{ Dir, Error string }
-	if jerr := json.Unmarshal(text, &got); jerr != nil || got.Error != "" {
-		return fmt.Errorf("download %s@%s: %s, %w", name, version, got.Error, cmp.Or(jerr, err))
+	dir, err := download(name + "@" + version)
+	if err != nil {
+		return err
 	}
-	files, err := descriptors(got.Dir)
+	files, err := descriptors(dir)
 	if err != nil {
 		return err
 	}
@@ -88,6 +110,16 @@ func (t table) module(name, version string, n int) error {
 		}
 	}
 	return nil
+}
+
+// download returns the folder of a module, named with its version.
+func download(module string) (string, error) {
+	text, err := exec.Command("go", "mod", "download", "-json", module).Output()
+	var got struct{ Dir, Error string }
+	if jerr := json.Unmarshal(text, &got); jerr != nil || got.Error != "" {
+		return "", fmt.Errorf("download %s: %s, %w", module, got.Error, cmp.Or(jerr, err))
+	}
+	return got.Dir, nil
 }
 
 func (t table) message(prefix string, d *descriptorpb.DescriptorProto, bit uint64) {
@@ -122,7 +154,7 @@ func (m *message) field(fd *descriptorpb.FieldDescriptorProto, entries map[strin
 	if fd.GetOptions().GetDeprecated() {
 		f.deprecated |= bit
 	}
-	if isDisallowed(fd.GetOptions()) {
+	if hasOption(fd.GetOptions(), disallowed) {
 		f.disallowed |= bit
 	}
 }
@@ -144,7 +176,7 @@ func kindOf(fd *descriptorpb.FieldDescriptorProto, entries map[string]*descripto
 	return "*-"
 }
 
-func isDisallowed(o *descriptorpb.FieldOptions) bool {
+func hasOption(o *descriptorpb.FieldOptions, option protowire.Number) bool {
 	for raw := []byte(o.ProtoReflect().GetUnknown()); len(raw) > 0; {
 		number, kind, n := protowire.ConsumeTag(raw)
 		if n < 0 {
@@ -154,7 +186,7 @@ func isDisallowed(o *descriptorpb.FieldOptions) bool {
 		if size < 0 {
 			return false
 		}
-		if number == disallowed {
+		if number == option {
 			return true
 		}
 		raw = raw[n+size:]
@@ -183,16 +215,9 @@ func (t table) encode(versions []string) []byte {
 			b.WriteString("\n")
 		}
 	}
-	var out bytes.Buffer
-	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
-	if err == nil {
-		_, err = w.Write(b.Bytes())
-	}
-	if err == nil {
-		err = w.Close()
-	}
+	out, err := compressed(b.Bytes())
 	if err != nil {
 		log.Fatal(err) // a buffer does not fail
 	}
-	return out.Bytes()
+	return out
 }

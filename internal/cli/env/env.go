@@ -22,6 +22,7 @@ import (
 	"meshlift.dev/meshlift/internal/mesh"
 	"meshlift.dev/meshlift/internal/preflight"
 	"meshlift.dev/meshlift/internal/view"
+	"meshlift.dev/meshlift/internal/xdsdiff"
 )
 
 // Env is the outside world of a command.
@@ -40,6 +41,10 @@ type Env struct {
 	// Survey fills in what a preflight needs to know besides the inventory, with the credentials of the user. What cannot be read is noted in
 	// the facts.
 	Survey func(ctx context.Context, f *preflight.Facts) error
+	// DataPlanes reads the proxies of the mesh and what istiods tell them apart by, with the credentials of the user.
+	DataPlanes func(ctx context.Context, inv *mesh.Inventory) (*xdsdiff.Facts, error)
+	// Istiods connects with the istiods of the namespace, to ask them what they send to proxies.
+	Istiods func(istioNamespace string) (Istiods, error)
 	// Kubernetes returns the version of the API server, for example "v1.37.2".
 	Kubernetes func() (string, error)
 	Now        func() time.Time
@@ -47,6 +52,13 @@ type Env struct {
 	Resync time.Duration
 	// Terminal describes what the streams are.
 	Terminal Terminal
+}
+
+// Istiods answer what they send to a proxy. It is safe for concurrent use.
+type Istiods interface {
+	// Ask asks a ready replica of the revision, in the place of the proxy, which says that it is of that version.
+	Ask(ctx context.Context, rev mesh.Revision, p xdsdiff.Proxy, version string) (xdsdiff.Answer, error)
+	Close()
 }
 
 // Terminal says what the streams are connected to.

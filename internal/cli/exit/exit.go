@@ -26,6 +26,10 @@ const (
 	MovesFailed = 4
 	// Unfinished means that the work goes on, or was stopped half way: detached, timed out, or not waited for.
 	Unfinished = 5
+	// NotCompared is an error of "meshlift diff", where 1 means that there are differences, as in diff and kubectl diff.
+	NotCompared = 6
+	// Different means that "meshlift diff" found differences.
+	Different = 1
 )
 
 // Help documents the codes; it is part of the help of every command.
@@ -36,6 +40,14 @@ const Help = `Exit codes:
   3  refused: a rule forbids it, the message says which and what to do
   4  data planes remain that could not be moved
   5  not finished: detached, timed out or stopped`
+
+// HelpDiff documents the codes of "meshlift diff".
+const HelpDiff = `Exit codes:
+  0  no difference, or harmless ones only
+  1  differences
+  2  wrong usage
+  3  refused: the message says what is missing
+  6  error`
 
 // ErrNotInstalled means that the cluster does not have the kinds of Meshlift.
 var ErrNotInstalled = errors.New("Meshlift is not installed in this cluster")

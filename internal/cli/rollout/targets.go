@@ -213,3 +213,15 @@ func inWords(groups []view.Group, chosen map[string]bool) string {
 	}
 	return cmp.Or(strings.Join(parts, " and "), "nothing") + " (" + view.Count(pods, "pod") + ")"
 }
+
+// Named reads arguments as "meshlift rollout" does. There is one test for each argument, which tells whether it means a workload.
+func Named(args []string) ([]func(mesh.Ref) bool, error) {
+	targets, err := parseTargets(args, nil)
+	var out []func(mesh.Ref) bool
+	for _, t := range targets {
+		out = append(out, func(r mesh.Ref) bool {
+			return t.namespace == r.Namespace && (t.name == "" || t.name == r.Name && (t.kind == "" || t.kind == r.Kind))
+		})
+	}
+	return out, err
+}
