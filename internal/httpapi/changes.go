@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/sse"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
 )
@@ -118,6 +119,16 @@ func (s *Server) Changed(obj runtime.Object) {
 func (s *Server) MemberChanged(cluster, mesh string) {
 	s.inventories.forget(cluster)
 	s.feed.publish(Change{Kind: "Cluster", Name: cluster, Mesh: mesh})
+}
+
+// readAgain tells the pages that a cluster was read again, and is different.
+func (s *Server) readAgain(cluster string) {
+	ctx, cancel := context.WithTimeout(context.Background(), longest)
+	defer cancel()
+	m := &hub.MemberCluster{}
+	if s.options.Client.Get(ctx, client.ObjectKey{Name: cluster}, m) == nil {
+		s.feed.publish(Change{Kind: "Cluster", Name: cluster, Mesh: m.Spec.Mesh})
+	}
 }
 
 // Handler tells the API about the objects of an informer of the hub.

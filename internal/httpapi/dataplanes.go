@@ -68,7 +68,7 @@ func dataPlanes(s *Server) {
 
 // planes reads the data planes of a cluster, with what the rollouts of the upgrade say about them.
 func (s *Server) planes(ctx context.Context, cluster string) ([]DataPlane, error) {
-	inv, err := s.inventories.get(ctx, cluster)
+	inv, err := s.inventories.soon(ctx, cluster)
 	if err != nil {
 		return nil, err
 	}

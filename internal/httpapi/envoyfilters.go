@@ -74,7 +74,7 @@ func envoyFilters(s *Server) {
 
 // filters of one cluster, with what was recorded about them.
 func (s *Server) filters(ctx context.Context, cluster string) ([]EnvoyFilter, error) {
-	inv, err := s.inventories.get(ctx, cluster)
+	inv, err := s.inventories.soon(ctx, cluster)
 	if err != nil {
 		return nil, err
 	}

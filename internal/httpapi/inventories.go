@@ -3,6 +3,8 @@ package httpapi
 import (
 	"context"
 	"fmt"
+	"reflect"
+	"strconv"
 	"sync"
 	"time"
 
@@ -13,56 +15,128 @@ import (
 )
 
 const (
-	// fresh is how long a reading is used for further requests: those of one page, and of people who look at the same page.
+	// fresh is how long a reading is used for further requests, at least: those of one page, and of people who look at the same page.
+	// One that took longer is used for as long as it took, so that a large cluster is not read all the time.
 	fresh = 2 * time.Second
+	// patience is how long a list waits for a new reading before it shows the last one.
+	patience = 300 * time.Millisecond
 	// idle is after which time a reading is forgotten, so that only clusters that somebody looks at take memory.
-	idle = 30 * time.Second
+	idle = 2 * time.Minute
+	// longest is what a reading may take.
+	longest = 30 * time.Second
 )
 
 // inventories reads clusters when somebody asks, and keeps what it read for a moment.
 type inventories struct {
-	read  func(ctx context.Context, cluster string) (*mesh.Inventory, error)
-	clock clock.PassiveClock
-	group singleflight.Group
-	mu    sync.Mutex
-	all   map[string]reading
+	read func(ctx context.Context, cluster string) (*mesh.Inventory, error)
+	// changed is told when somebody was shown a reading and there is another one now.
+	changed func(cluster string)
+	clock   clock.PassiveClock
+	group   singleflight.Group
+	mu      sync.Mutex
+	all     map[string]*reading
+	// edits counts what is known to have changed in each cluster.
+	edits map[string]int
 }
 
 type reading struct {
-	at        time.Time
 	inventory *mesh.Inventory
+	at        time.Time
+	took      time.Duration
+	// edits that were known when it began.
+	edits int
+	// shown is true when somebody was shown it although it was old.
+	shown bool
 }
 
-func newInventories(read func(context.Context, string) (*mesh.Inventory, error), now clock.PassiveClock) *inventories {
-	return &inventories{read: read, clock: now, all: map[string]reading{}}
+func newInventories(read func(context.Context, string) (*mesh.Inventory, error), now clock.PassiveClock, changed func(string)) *inventories {
+	return &inventories{read: read, changed: changed, clock: now, all: map[string]*reading{}, edits: map[string]int{}}
 }
 
+// get returns the mesh of a cluster as it is now, or was a moment ago when nothing is known to have changed since.
 func (i *inventories) get(ctx context.Context, cluster string) (*mesh.Inventory, error) {
-	i.mu.Lock()
-	known, ok := i.all[cluster]
-	i.mu.Unlock()
-	if ok && i.clock.Since(known.at) < fresh {
+	known, current := i.known(cluster)
+	if current {
 		return known.inventory, nil
 	}
-	v, err, _ := i.group.Do(cluster, func() (any, error) {
-		// Somebody else may wait for it too, so that it does not end with the first request.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-		defer cancel()
-		at := i.clock.Now()
-		inv, err := i.read(ctx, cluster)
-		if err != nil {
-			return nil, fmt.Errorf("read the mesh of cluster %q: %w", cluster, err)
-		}
-		i.keep(cluster, reading{at, inv})
-		return inv, nil
-	})
-	if err != nil {
-		return nil, err
+	select {
+	case r := <-i.begin(ctx, cluster):
+		return r.inventory, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	return v.(*mesh.Inventory), nil
 }
 
-func (i *inventories) keep(cluster string, r reading) {
+// soon is for lists that are shown: it does not wait long for a cluster that takes long to read, but returns what was read last. Pages
+// are told when there is something newer.
+func (i *inventories) soon(ctx context.Context, cluster string) (*mesh.Inventory, error) {
+	known, current := i.known(cluster)
+	switch {
+	case current:
+		return known.inventory, nil
+	case known == nil:
+		return i.get(ctx, cluster)
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case r := <-i.begin(ctx, cluster):
+		return r.inventory, r.err
+	case <-timer.C:
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if newest := i.all[cluster]; newest != nil {
+		known = newest // it came in this moment
+	}
+	known.shown = true
+	return known.inventory, nil
+}
+
+// known is the last reading, and whether it still holds.
+func (i *inventories) known(cluster string) (r *reading, current bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if r = i.all[cluster]; r == nil || i.clock.Since(r.at) > idle {
+		return nil, false
+	}
+	return r, r.edits == i.edits[cluster] && i.clock.Since(r.at) < max(fresh, r.took)
+}
+
+type read struct {
+	inventory *mesh.Inventory
+	err       error
+}
+
+// begin reads the cluster, once for all who ask meanwhile; after a change it begins anew.
+func (i *inventories) begin(ctx context.Context, cluster string) <-chan read {
+	i.mu.Lock()
+	edits := i.edits[cluster]
+	i.mu.Unlock()
+	out := make(chan read, 1)
+	go func() {
+		v, err, _ := i.group.Do(cluster+"/"+strconv.Itoa(edits), func() (any, error) {
+			// Somebody else may wait for it too, so that it does not end with the first request.
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), longest)
+			defer cancel()
+			at := i.clock.Now()
+			inv, err := i.read(ctx, cluster)
+			if err != nil {
+				return (*mesh.Inventory)(nil), fmt.Errorf("read the mesh of cluster %q: %w", cluster, err)
+			}
+			now := i.clock.Now()
+			if i.keep(cluster, &reading{inventory: inv, at: now, took: now.Sub(at), edits: edits}) {
+				i.changed(cluster)
+			}
+			return inv, nil
+		})
+		out <- read{v.(*mesh.Inventory), err}
+	}()
+	return out
+}
+
+// keep tells whether somebody was shown something else.
+func (i *inventories) keep(cluster string, r *reading) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for name, other := range i.all {
@@ -70,12 +144,17 @@ func (i *inventories) keep(cluster string, r reading) {
 			delete(i.all, name)
 		}
 	}
+	before := i.all[cluster]
+	if before != nil && before.edits > r.edits {
+		return false // this one began earlier
+	}
 	i.all[cluster] = r
+	return before != nil && before.shown && !reflect.DeepEqual(before.inventory, r.inventory)
 }
 
 // forget makes the next request read again, because something was changed.
 func (i *inventories) forget(cluster string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	delete(i.all, cluster)
+	i.edits[cluster]++
 }

@@ -92,8 +92,9 @@ func New(o Options) *Server {
 	}
 	s := &Server{
 		options: o, api: humago.New(mux, c), feed: newFeed(),
-		inventories: newInventories(o.Inventory, o.Clock), limits: limits{rate: o.RequestsPerSecond, clock: o.Clock},
+		limits: limits{rate: o.RequestsPerSecond, clock: o.Clock},
 	}
+	s.inventories = newInventories(o.Inventory, o.Clock, s.readAgain)
 	for _, register := range []func(*Server){
 		session, meshes, sidecars, clusters, components, meshUpgrades, upgrades, envoyFilters, dataPlanes, rollouts, changes,
 	} {
