@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -101,6 +102,10 @@ func TestATemplateSaysWhenItIsReadyAndWhatItMayBind(t *testing.T) {
 	probed := corev1.Container{Name: "app", ReadinessProbe: &corev1.Probe{}}
 	got := templateOf(ref, &corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{probed, {Name: "istio-proxy"}}, SecurityContext: &corev1.PodSecurityContext{Sysctls: []corev1.Sysctl{{Name: lowPortSysctl, Value: "0"}}}}})
 	if !got.Readiness || !got.LowPorts || got.Grace != 30 {
+		t.Errorf("%+v", got)
+	}
+	injected := &corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"inject.istio.io/templates": "gateway, ours"}}}
+	if got := templateOf(ref, injected); !got.LowPorts {
 		t.Errorf("%+v", got)
 	}
 	if got := templateOf(ref, &corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{probed, {Name: "other"}}}}); got.Readiness || got.LowPorts {

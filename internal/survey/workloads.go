@@ -78,7 +78,7 @@ func templateOf(ref mesh.Ref, t *corev1.PodTemplateSpec) preflight.Template {
 	if sc := t.Spec.SecurityContext; sc != nil {
 		out.LowPorts = slices.ContainsFunc(sc.Sysctls, func(s corev1.Sysctl) bool { return s.Name == lowPortSysctl })
 	}
-	out.LowPorts = out.LowPorts || t.Spec.HostNetwork
+	out.LowPorts = out.LowPorts || t.Spec.HostNetwork || gatewayTemplate(t.Annotations[mesh.AnnotationTemplates])
 	for n := range t.Spec.Containers {
 		c := &t.Spec.Containers[n]
 		out.LowPorts = out.LowPorts || privileged(c.SecurityContext)
@@ -91,6 +91,12 @@ func templateOf(ref mesh.Ref, t *corev1.PodTemplateSpec) preflight.Template {
 		}
 	}
 	return out
+}
+
+// gatewayTemplate tells whether Istio's own injection template of gateways is asked for, which sets the sysctl
+// (manifests/charts/istio-control/istio-discovery/files/gateway-injection-template.yaml).
+func gatewayTemplate(names string) bool {
+	return slices.ContainsFunc(strings.Split(names, ","), func(name string) bool { return strings.TrimSpace(name) == "gateway" })
 }
 
 func privileged(s *corev1.SecurityContext) bool {

@@ -67,9 +67,17 @@ func TestChecksFindWhatIsPlantedInARealCluster(t *testing.T) {
 		plant(t, l)
 		r := check(t, l, 3, "--to", "1.31", "--revision", "canary")
 		contains(t, r, planted()...)
+		if slices.Contains(found(r), "warning gateway-ports edge/Deployment/gateway") {
+			t.Error("the injection template of gateways lets them listen on port 80")
+		}
 		if list := found(r); slices.ContainsFunc(list, func(s string) bool { return strings.HasPrefix(s, "unknown ") && !strings.Contains(s, "EnvoyFilter") }) {
 			t.Errorf("something could not be read: %q", list)
 		}
+	})
+	t.Run("two injectors for one pod", func(t *testing.T) {
+		l.Kubectl(t, strings.NewReader(secondInjector), "apply", "-f", "-")
+		contains(t, check(t, l, 3, "--from", "1-30", "--to", "1.31", "--revision", "canary"), "error injector-overlap edge/Deployment/selected-twice")
+		l.Kubectl(t, strings.NewReader(secondInjector), "delete", "-f", "-")
 	})
 	t.Run("errors keep an upgrade from starting, unless they are ignored by name, which is recorded", func(t *testing.T) { startIsRefused(t, l) })
 	t.Run("an istiod that is down", func(t *testing.T) {
@@ -112,6 +120,12 @@ func plant(t *testing.T, l *labtest.Lab) {
 	}
 	available(t, l, "shop", "all-at-once")
 	available(t, l, "shop", "fragile")
+	l.Kubectl(t, strings.NewReader(edge), "apply", "-f", "-")
+	available(t, l, "leaving", "leaver")
+	available(t, l, "late", "newcomer")
+	available(t, l, "edge", "gateway")
+	l.Kubectl(t, nil, "label", "namespace", "leaving", "istio.io/rev-")
+	l.Kubectl(t, nil, "label", "namespace", "late", "istio.io/rev=1-30")
 	l.Kubectl(t, strings.NewReader(last), "apply", "-f", "-")
 }
 
@@ -127,6 +141,9 @@ func planted() []string {
 		"info gateway-tags shop/Gateway/tagged", "error istiod-quota istio-system/ResourceQuota/tight", "error istiod-rehearsal ", "error istiod-capacity ",
 		"error istiod-anti-affinity istio-system/Deployment/istiod-1-30", "error gateway-api-version CustomResourceDefinition/tlsroutes.gateway.networking.k8s.io",
 		"error ca-root istio-system/Secret/cacerts", "error ca-validity istio-system/Secret/cacerts", "warning native-sidecars ", "warning node-versions ",
+		"warning lost-sidecar leaving/Deployment/leaver", "info not-injected late/Deployment/newcomer", "warning workload-health edge/Deployment/sick",
+		"error injection-templates edge/Deployment/no-such-template",
+		"warning gateway-ports edge/Deployment/unprivileged-gateway", "warning proxy-skew shop/Deployment/fragile",
 		"error default-validator ValidatingWebhookConfiguration/istiod-default-validator", "error dead-webhooks ValidatingWebhookConfiguration/policy-that-is-gone",
 	}
 }

@@ -141,6 +141,111 @@ metadata: {name: old-node, labels: {kubernetes.io/os: linux}}
 spec: {unschedulable: true}
 `
 
+// edge are troubles about injection and gateways: most need pods that were made before the trouble was.
+const edge = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: edge, labels: {istio.io/rev: 1-30}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: leaving, labels: {istio.io/rev: 1-30}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: late}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: leaver, namespace: leaving}
+spec:
+  selector: {matchLabels: {app: leaver}}
+  template:
+    metadata: {labels: {app: leaver}}
+    spec: {containers: [{name: app, image: example.com/app:1}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: newcomer, namespace: late}
+spec:
+  selector: {matchLabels: {app: newcomer}}
+  template:
+    metadata: {labels: {app: newcomer}}
+    spec: {containers: [{name: app, image: example.com/app:1}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: sick, namespace: edge}
+spec:
+  selector: {matchLabels: {app: sick}}
+  template:
+    metadata: {labels: {app: sick}, annotations: {lab.meshlift.dev/mode: never-ready}}
+    spec: {containers: [{name: app, image: example.com/app:1}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: no-such-template, namespace: edge}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: no-such-template}}
+  template:
+    metadata: {labels: {app: no-such-template}, annotations: {inject.istio.io/templates: "sidecar,ours"}}
+    spec: {containers: [{name: app, image: example.com/app:1}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: selected-twice, namespace: edge}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: selected-twice}}
+  template:
+    metadata: {labels: {app: selected-twice}}
+    spec: {containers: [{name: app, image: example.com/app:1}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: unprivileged-gateway, namespace: edge}
+spec:
+  selector: {matchLabels: {app: unprivileged-gateway}}
+  template:
+    metadata: {labels: {app: unprivileged-gateway, istio: ingressgateway}}
+    spec: {containers: [{name: istio-proxy, image: example.com/proxyv2:1.30.0}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: unprivileged-gateway, namespace: edge}
+spec: {selector: {app: unprivileged-gateway}, ports: [{name: http, port: 80, targetPort: 80}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: gateway, namespace: edge}
+spec:
+  selector: {matchLabels: {app: gateway}}
+  template:
+    metadata: {labels: {app: gateway, istio: gateway}, annotations: {inject.istio.io/templates: gateway}}
+    spec: {containers: [{name: istio-proxy, image: auto}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: gateway, namespace: edge}
+spec: {selector: {app: gateway}, ports: [{name: http, port: 80, targetPort: 80}]}
+`
+
+// secondInjector selects one workload of another revision; it is not called for the pods that the other tests make.
+const secondInjector = `
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: {name: istio-sidecar-injector-second, labels: {app: sidecar-injector, istio.io/rev: 1-31}}
+webhooks:
+- name: object.sidecar-injector.istio.io
+  clientConfig: {service: {name: istiod-1-31, namespace: istio-system, path: /inject}}
+  rules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}]
+  objectSelector: {matchLabels: {app: selected-twice}}
+  failurePolicy: Ignore
+  sideEffects: None
+  admissionReviewVersions: [v1]
+`
+
 // last are troubles that keep others from being planted.
 const last = `
 apiVersion: admissionregistration.k8s.io/v1
