@@ -51,7 +51,10 @@ func (c claimed) Read(ctx context.Context, ref mesh.Ref) (client.Object, error) 
 }
 
 // Begin implements [Driver]: one write that touches this claim only.
-func (c claimed) Begin(ctx context.Context, _ client.Object, a rollout.Action) error {
+func (c claimed) Begin(ctx context.Context, o client.Object, a rollout.Action) error {
+	if a.Reverted && a.Label && c.kind.template(o).Labels[v1alpha1.RevisionLabel] == a.Target {
+		return &Blocked{fmt.Sprintf("%s has its move after all: what was read before was behind", a.Ref)}
+	}
 	entry := v1alpha1.AdmissionClaim{
 		Why: a.Why, To: a.Record.To, From: a.Record.From, Started: metav1.NewTime(a.Record.Started), Attempt: a.Record.Attempt, Rollout: a.Record.Rollout,
 	}

@@ -61,6 +61,18 @@ func TestAPatchHoldsExactlyWhatTheMoveNeedsOfThePodTemplate(t *testing.T) {
 	}
 }
 
+func TestNoClaimIsMadeForAWorkloadThatWasNotReverted(t *testing.T) {
+	k, _ := kindOf(cart.Kind)
+	moved := k.empty()
+	k.template(moved).Labels = map[string]string{v1alpha1.RevisionLabel: "1-31"}
+	writesNothing := claimed{templated{&Mover{}, k}}
+	err := writesNothing.Begin(t.Context(), moved, rollout.Action{Ref: cart, Method: rollout.ByClaim, Target: "1-31", Label: true, Reverted: true})
+	var blocked *Blocked
+	if !errors.As(err, &blocked) {
+		t.Errorf("%v, want that nothing is done", err)
+	}
+}
+
 func TestTheRehearsedPodHasTheLabelsOfTheMovedOne(t *testing.T) {
 	before := map[string]string{"app": "cart", v1alpha1.RevisionLabel: "1-29", mesh.LabelRev: "1-30"}
 	got := movedLabels(before, rollout.Action{Target: "1-31", Label: true, Pin: "1-31"})

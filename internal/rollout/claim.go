@@ -23,7 +23,7 @@ func (d *decider) claimReverted(w mesh.Workload, f *v1alpha1.WorkloadFailure, wa
 	}
 	d.out.Counts.Pending++
 	a := d.move(w, d.target, max(wanted, f.Attempt+1))
-	a.Method = ByClaim
+	a.Method, a.Reverted = ByClaim, true
 	d.byClaim(w, a)
 	a.Why = "its pod template was written again without the move, " + writer(w)
 	return a

@@ -51,6 +51,9 @@ type Action struct {
 	Restore bool
 	// Claims is the name of the AdmissionClaims object that a move by claim writes to, Why the reason of the claim.
 	Claims, Why string
+	// Reverted tells that the claim is made because somebody wrote the workload again without its move. A workload that has the
+	// move after all, because a cache was behind, is left as it is.
+	Reverted bool
 	// Evict is the pods to evict; nothing else is changed then.
 	Evict []Eviction
 }
