@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -85,7 +84,7 @@ func (s *Server) problem(err error) error {
 		}
 	}
 	s.options.Log.Error(err, "a request failed")
-	if strings.Contains(err.Error(), "not connected") {
+	if s.options.Away != nil && s.options.Away(err) {
 		return problemf(http.StatusServiceUnavailable, "%s", err)
 	}
 	return problemf(http.StatusBadGateway, "%s", err)

@@ -52,6 +52,8 @@ type Options struct {
 	// Client of the hub's own cluster; reads may come from a cache.
 	Client  client.Client
 	Members Members
+	// Away tells whether an error says that a cluster does not answer, so that the caller should try again later; nil for never.
+	Away func(error) bool
 	// Inventory reads the mesh of one cluster live. It is called at most once at a time for each cluster.
 	Inventory func(ctx context.Context, cluster string) (*mesh.Inventory, error)
 	Login     Authenticator

@@ -94,6 +94,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	w.Server = New(Options{
 		Client: w.hub, Members: w, Login: w, Access: w, Clock: clock.RealClock{}, Log: logr.Discard(), Version: "v1",
 		Inventory: func(context.Context, string) (*mesh.Inventory, error) { return w.inventory, nil },
+		Away:      func(err error) bool { return errors.Is(err, w.offline) },
 	})
 	return w
 }
@@ -248,7 +249,7 @@ func TestARolloutIsForWhatWasNamedOrForAllAndNeverByAccident(t *testing.T) {
 
 func TestAClusterThatDoesNotAnswerIsSaidSo(t *testing.T) {
 	w := newWorld(t)
-	w.offline = errors.New(`cluster "east" does not answer: not connected`)
+	w.offline = errors.New(`cluster "east" does not answer`)
 	var p Problem
 	if code := w.do(t, "GET", "/clusters/east/proposal", "", &p); code != http.StatusServiceUnavailable || !strings.Contains(p.Detail, "does not answer") {
 		t.Errorf("%d %+v", code, p)

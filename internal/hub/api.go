@@ -20,6 +20,7 @@ import (
 	hubv1alpha1 "meshlift.dev/meshlift/api/hub/v1alpha1"
 	"meshlift.dev/meshlift/internal/httpapi"
 	"meshlift.dev/meshlift/internal/login"
+	"meshlift.dev/meshlift/internal/member"
 	"meshlift.dev/meshlift/web"
 )
 
@@ -141,6 +142,7 @@ func newAPI(ctx context.Context, p part) (*httpapi.Server, error) {
 	}
 	return httpapi.New(httpapi.Options{
 		Client: mgr.GetClient(), Members: p.Links, Inventory: inventories(p), Login: l,
+		Away:     func(err error) bool { return errors.Is(err, member.ErrNotConnected) },
 		Access:   login.NewAccess(mgr.GetClient(), hubv1alpha1.GroupVersion.Group, p.Config.Clock),
 		Recorder: mgr.GetEventRecorder("meshlift-hub"), Clock: p.Config.Clock, Log: p.Config.Log.WithName("api"), Version: p.Config.Version,
 	}), nil
