@@ -82,6 +82,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (10s), or those that ONLY matches.
 .PHONY: bench
 bench: build lab ## Measure Meshlift on the lab and write docs/benchmarks.md (20 minutes, a machine of its own); BENCH=small prints a small run.
 	$(GO) run ./test/bench $(if $(filter small,$(BENCH)),-namespaces 2 -parallelism 10 -many 0 -rest 15s,-out docs/benchmarks.md)
+	$(GO) run ./test/bench/fleet $(if $(filter small,$(BENCH)),-members 10 -requests 30)
 
 .PHONY: lint
 lint: tools ## Run vet, gofumpt, staticcheck and govulncheck.
