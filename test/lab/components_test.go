@@ -82,6 +82,7 @@ func setupPlatform(t *testing.T) *platform {
 	}
 	p.byOthers(t, "canary", "flagger-system", "flagger", "1.0.0", map[string]any{"logLevel": "debug", "hookDelay": "4s"})
 	p.byOthers(t, "tracing", "observability", "jaeger-operator", "2.0.0", map[string]any{"podLabels": map[string]any{"team": "sre"}})
+	p.olderAgent(t)
 	startFakeOLM(t, p.east)
 	p.startHub(t)
 	return p
@@ -122,6 +123,32 @@ func (p *platform) byOthers(t *testing.T, name, ns, chart, version string, value
 		t.Fatal(err)
 	}
 	available(t, p.east, ns, name)
+}
+
+// olderAgent installs the chart of the agent as if it were an earlier version. Its image is none that the lab runs, so its pods are
+// simulated: what is shown is the upgrade of the release, and nothing of the agent itself.
+func (p *platform) olderAgent(t *testing.T) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "meshlift-agent")
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(p.Root, "charts", "meshlift-agent"))); err != nil {
+		t.Fatal(err)
+	}
+	about, err := os.ReadFile(filepath.Join(dir, "Chart.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	about = []byte(strings.ReplaceAll(string(about), "ersion: 0.1.0", "ersion: 0.0.9"))
+	if err := os.WriteFile(filepath.Join(dir, "Chart.yaml"), about, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	namespace(t, p.east, "istio-system", nil)
+	namespace(t, p.east, "cpaas-system", nil)
+	if err := p.helm.Apply(t.Context(), release.Spec{
+		Name: "meshlift", Namespace: "cpaas-system", Source: release.Source{Repository: filepath.Dir(dir), Name: "meshlift-agent", Version: "0.0.9"},
+		Values: map[string]any{"image": map[string]any{"repository": "registry.example.com/agent", "tag": "0.0.9"}, "replicas": 1},
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // release is what Helm remembers.
@@ -179,12 +206,12 @@ func TestComponentsOfAMemberAreFoundUpgradedAndKeptWhenTheyFail(t *testing.T) {
 }
 
 func (p *platform) areFound(t *testing.T) {
-	p.row(t, "asm", "", "0.1.0", hub.ComponentNotInstalled)
+	p.row(t, "asm", "0.0.9", "0.1.0", hub.ComponentUpgradeable)
 	p.row(t, "asm-operator", "4.0.0", "4.1.0", hub.ComponentUpgradeable)
 	if r := p.row(t, "flagger-operator", "1.0.0", "1.1.0", hub.ComponentUpgradeable); r.InstalledBy != "Helm release canary in flagger-system" || !r.BeforeIstio {
 		t.Errorf("%+v", r)
 	}
-	p.ready(t, metav1.ConditionFalse, "Flagger Operator 1.0.0 (1.1.0 is offered), Asm Operator 4.0.0 (4.1.0 is offered), Jaeger Operator 2.0.0")
+	p.ready(t, metav1.ConditionFalse, "asm 0.0.9 (0.1.0 is offered), Flagger Operator 1.0.0 (1.1.0 is offered), Asm Operator 4.0.0 (4.1.0 is offered), Jaeger Operator 2.0.0")
 	r := p.CLI(t, "components", "--cluster", "east")
 	for _, want := range []string{"OLM subscription asm in operators", "Helm release tracing in observability", "kubernetes", "components upgrade --all --cluster east"} {
 		if r.Code != 0 || !strings.Contains(r.Stdout, want) {
@@ -238,6 +265,13 @@ func (p *platform) allAreUpgraded(t *testing.T) {
 	is := p.release(t, "flagger-system", "canary")
 	if is.ChartVersion != "1.1.0" || is.Status != "deployed" || is.Values["logLevel"] != "debug" {
 		t.Errorf("%+v", is)
+	}
+	agent := p.release(t, "cpaas-system", "meshlift")
+	if agent.ChartVersion != "0.1.0" || agent.Status != "deployed" || fmt.Sprint(agent.Values) != "map[image:map[repository:registry.example.com/agent] replicas:1]" {
+		t.Errorf("%+v", agent)
+	}
+	for _, kind := range []string{"controlplanes", "clusterupgrades", "dataplanerollouts"} {
+		p.east.Kubectl(t, nil, "get", "crd", kind+".meshlift.dev") // Helm left the CRDs alone when it upgraded
 	}
 	if again := p.CLI(t, "components", "upgrade", "--all", "--cluster", "east"); again.Code != 0 || !strings.Contains(again.Stdout, "Nothing to upgrade") {
 		t.Errorf("exit code %d\n%s%s", again.Code, again.Stdout, again.Stderr)
