@@ -27,8 +27,8 @@ const (
 	// of the hub.
 	ForgetAnnotation = "hub.meshlift.dev/forget"
 	// MemberAccount is the name of the ServiceAccount of the hub in a member, and of the ClusterRole that holds its rights. The role owns
-	// everything else of the account.
-	MemberAccount = "meshlift-hub"
+	// everything else of the account. It is not the name of the hub's own account, which may be in the same cluster.
+	MemberAccount = "meshlift-hub-access"
 )
 
 // AddToScheme registers the kinds of this package.

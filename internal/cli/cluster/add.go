@@ -44,7 +44,7 @@ func newAdd(e *env.Env, m Member) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "add NAME --kubeconfig FILE", Short: "Register a cluster with the hub, and install the agent there",
 		Long: `Register a cluster with the hub: check that it answers and what the user may do there, install the agent or bring it to the
-version of this binary, make an account for the hub there (ServiceAccount meshlift-hub), store a kubeconfig with its token in the
+version of this binary, make an account for the hub there (ServiceAccount meshlift-hub-access), store a kubeconfig with its token in the
 hub, and wait until the hub is connected. The kubeconfig that is given here is used once and not stored. Again it does what is
 missing, and ends the same.
 

@@ -25,7 +25,7 @@ import (
 
 // Names that people and the chart rely on.
 const (
-	// Release is the name of the Helm release.
+	// Release is the name of the Helm release, unless the namespace has one of this name that is not the agent: the hub.
 	Release = "meshlift"
 	// Namespace is where the agent is installed unless --namespace says otherwise.
 	Namespace = "cpaas-system"
@@ -164,12 +164,12 @@ func (o *options) spec(ctx context.Context, helm Releases, supplied map[string]a
 		return s, nil, err
 	}
 	values := map[string]any{}
-	before, err := helm.Release(ctx, o.namespace, Release)
-	switch {
-	case err == nil && !o.reset:
-		values = before.Values
-	case err != nil && !isNotFound(err):
+	name, before, err := ownRelease(ctx, helm, o.namespace)
+	if err != nil {
 		return s, nil, o.env.API(err)
+	}
+	if before != nil && !o.reset {
+		values = before.Values
 	}
 	dir, err := os.MkdirTemp("", "meshlift-chart-")
 	if err != nil {
@@ -181,11 +181,32 @@ func (o *options) spec(ctx context.Context, helm Releases, supplied map[string]a
 		return s, nil, fmt.Errorf("unpack chart: %w", err)
 	}
 	return release.Spec{
-		Name: Release, Namespace: o.namespace, Values: merge(values, supplied),
+		Name: name, Namespace: o.namespace, Values: merge(values, supplied),
 		Source: release.Source{Repository: dir, Name: chartName, Version: version},
 		Labels: map[string]string{"meshlift.dev/agent": "true"},
 		Force:  true, // repair what was deleted by hand
 	}, cleanup, nil
+}
+
+// ownRelease is the name of the agent's release in a namespace, and the release when there is one. A release of another chart that
+// has the usual name, like that of a hub whose own cluster is one of its clusters, is left alone.
+func ownRelease(ctx context.Context, helm Releases, namespace string) (name string, there *release.Release, err error) {
+	for _, candidate := range []string{Release, chartName} {
+		r, err := helm.Release(ctx, namespace, candidate)
+		switch {
+		case isNotFound(err) && name == "":
+			name = candidate
+		case isNotFound(err):
+		case err != nil:
+			return "", nil, err
+		case r.Chart == chartName:
+			return candidate, r, nil
+		}
+	}
+	if name == "" {
+		return "", nil, exit.Refusedf("the Helm releases %q and %q in namespace %q are not the agent: uninstall one of them, or install the agent into another namespace with --namespace", Release, chartName, namespace)
+	}
+	return name, nil, nil
 }
 
 func (o *options) print(ctx context.Context, helm Releases, spec release.Spec) error {

@@ -28,9 +28,10 @@ import (
 
 // helm records what it is asked for.
 type helm struct {
-	before      *release.Release
+	before      *release.Release // of the usual name
 	applied     *release.Spec
 	uninstalled bool
+	gone        string
 	files       []string
 }
 
@@ -48,15 +49,15 @@ func (h *helm) Render(context.Context, release.Spec) ([]*unstructured.Unstructur
 	return []*unstructured.Unstructured{o}, nil
 }
 
-func (h *helm) Release(context.Context, string, string) (*release.Release, error) {
-	if h.before == nil {
+func (h *helm) Release(_ context.Context, _, name string) (*release.Release, error) {
+	if h.before == nil || name != Release {
 		return nil, release.ErrNotFound
 	}
 	return h.before, nil
 }
 
-func (h *helm) Uninstall(context.Context, string, string) error {
-	h.uninstalled = true
+func (h *helm) Uninstall(_ context.Context, _, name string) error {
+	h.uninstalled, h.gone = true, name
 	return nil
 }
 
@@ -127,7 +128,7 @@ func TestInstallAppliesTheKindsAndThenTheChart(t *testing.T) {
 
 func TestValuesThatWereSetBeforeStaySet(t *testing.T) {
 	before := func() *helm {
-		return &helm{before: &release.Release{Values: map[string]any{"replicas": 3.0, "image": map[string]any{"repository": "old", "tag": "1"}}}}
+		return &helm{before: &release.Release{Chart: "meshlift-agent", Values: map[string]any{"replicas": 3.0, "image": map[string]any{"repository": "old", "tag": "1"}}}}
 	}
 	objects := []client.Object{namespace("istio-system")}
 	r := run(t, before(), objects, "install", "--wait=false", "--set", "image.tag=v2")
@@ -138,6 +139,19 @@ func TestValuesThatWereSetBeforeStaySet(t *testing.T) {
 	r = run(t, before(), objects, "install", "--wait=false", "--reset-values")
 	if len(r.helm.applied.Values) != 0 {
 		t.Errorf("values after --reset-values: %v", r.helm.applied.Values)
+	}
+}
+
+func TestTheReleaseOfAHubInTheSameNamespaceIsLeftAlone(t *testing.T) {
+	beside := func() *helm {
+		return &helm{before: &release.Release{Name: Release, Chart: "meshlift", Values: map[string]any{"replicas": 2.0, "roles": map[string]any{}}}}
+	}
+	r := run(t, beside(), []client.Object{namespace("istio-system")}, "install", "--wait=false")
+	if r.err != nil || r.helm.applied.Name != "meshlift-agent" || len(r.helm.applied.Values) != 0 {
+		t.Errorf("%v: the agent is applied as %+v", r.err, r.helm.applied)
+	}
+	if r := run(t, beside(), nil, "uninstall"); r.err != nil || r.helm.gone != "meshlift-agent" {
+		t.Errorf("%v: release %q was uninstalled", r.err, r.helm.gone)
 	}
 }
 

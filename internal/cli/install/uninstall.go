@@ -67,7 +67,11 @@ func (o *uninstallOptions) run(ctx context.Context) error {
 			return o.env.API(err)
 		}
 	}
-	if err := helm.Uninstall(ctx, o.namespace, Release); err != nil {
+	name, _, err := ownRelease(ctx, helm, o.namespace)
+	if err != nil {
+		return o.env.API(err)
+	}
+	if err := helm.Uninstall(ctx, o.namespace, name); err != nil {
 		return o.env.API(err)
 	}
 	if o.crds {
