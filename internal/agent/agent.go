@@ -185,15 +185,13 @@ func wire(ctx context.Context, mgr manager.Manager, c Config) error {
 	if err != nil {
 		return fmt.Errorf("make the client: %w", err)
 	}
-	watch := newMeshWatch(mgr)
-	observer := observe.NewShared(
-		observe.New(mgr.GetCache(), c.IstioNamespace, observe.WithLive(mgr.GetAPIReader()), observe.WithDiscovery(disco), observe.WithMemory(clock.RealClock{})),
-		watch.version, clock.RealClock{})
-	catalogs := func(ctx context.Context) (catalog.Catalog, error) { return effectiveCatalog(ctx, mgr.GetClient()) }
 	mode, err := handoverMode(disco, c.Handover)
 	if err != nil {
 		return err
 	}
+	watch := newMeshWatch(mgr)
+	observer := observe.NewShared(observe.New(mgr.GetCache(), c.IstioNamespace, observing(mgr, disco, mode)...), watch.version, clock.RealClock{})
+	catalogs := func(ctx context.Context) (catalog.Catalog, error) { return effectiveCatalog(ctx, mgr.GetClient()) }
 	router := &routing.Router{Live: mgr.GetAPIReader(), Cache: mgr.GetCache(), Writer: mgr.GetClient(), Namespace: c.IstioNamespace, Mode: mode}
 	releases, err := helmReleases(c)
 	if err != nil {
@@ -231,6 +229,14 @@ func wire(ctx context.Context, mgr manager.Manager, c Config) error {
 	return mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
 		return controlplanecontroller.Ensure(ctx, mgr.GetClient(), c.IstioNamespace)
 	}))
+}
+
+func observing(mgr manager.Manager, disco observe.Server, mode handover.Mode) []observe.Option {
+	o := []observe.Option{observe.WithLive(mgr.GetAPIReader()), observe.WithDiscovery(disco), observe.WithMemory(clock.RealClock{})}
+	if mode == handover.ObjectSelectors {
+		o = append(o, observe.WithoutClaims())
+	}
+	return o
 }
 
 // handoverMode is the one that was asked for, else the best that this API server can do.

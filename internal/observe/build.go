@@ -17,7 +17,7 @@ func build(in objects) *mesh.Inventory {
 	inv := &mesh.Inventory{
 		IstioNamespace:    in.istioNamespace,
 		KubernetesVersion: in.kubernetesVersion,
-		Claimable:         claimable(in.kubernetesVersion),
+		Claimable:         in.claimable,
 		Namespaces:        namespaces(in.namespaces),
 		EnvoyFilters:      envoyFilters(in.envoyFilters),
 		RemoteSecrets:     secretNames(in.remoteSecrets),

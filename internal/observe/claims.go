@@ -3,13 +3,17 @@ package observe
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/mesh"
-	"meshlift.dev/meshlift/internal/version"
 )
 
 // readClaims reads what is moved at admission. There is nothing where the CRD is not installed.
@@ -21,14 +25,24 @@ func (o *Observer) readClaims(ctx context.Context) ([]v1alpha1.AdmissionClaims, 
 	return claims.Items, nil
 }
 
-// Mutating admission policies are stable, and always there, from Kubernetes 1.36 on
-// (https://kubernetes.io/docs/reference/access-authn-authz/mutating-admission-policy/).
-const claimableMajor, claimableMinor = 1, 36
+// Server tells what no watch brings: the version of the API server, and which kinds it serves.
+type Server interface {
+	discovery.ServerVersionInterface
+	ServerResourcesForGroupVersion(groupVersion string) (*metav1.APIResourceList, error)
+}
 
-// claimable tells whether an API server of the version can choose the revision of a pod at admission.
-func claimable(kubernetes string) bool {
-	v, err := version.ParseMinor(kubernetes)
-	return err == nil && (v.Major > claimableMajor || v.Major == claimableMajor && v.Minor >= claimableMinor)
+// claimable asks whether the API server can choose the revision of a pod at admission: whether it serves
+// MutatingAdmissionPolicies in the version that package routing writes, which is stable from Kubernetes 1.36 on
+// (https://kubernetes.io/docs/reference/access-authn-authz/mutating-admission-policy/).
+func claimable(s Server) (bool, error) {
+	list, err := s.ServerResourcesForGroupVersion(admissionv1.SchemeGroupVersion.String())
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Kind == "MutatingAdmissionPolicy" }), nil
 }
 
 // claimed gives every claimed workload its claim. The claim holds the record of the move: whoever reverts pod templates

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/discovery"
 	"k8s.io/utils/clock"
 )
 
@@ -21,32 +20,42 @@ const (
 type memory struct {
 	clock clock.PassiveClock
 
-	mu         sync.Mutex
-	kubernetes string
-	asked      time.Time
-	missing    map[schema.GroupVersionKind]time.Time
+	mu      sync.Mutex
+	server  answer
+	asked   time.Time
+	missing map[schema.GroupVersionKind]time.Time
+}
+
+// answer of an API server about itself.
+type answer struct {
+	version   string // for example "v1.37.2"
+	claimable bool
 }
 
 func newMemory(c clock.PassiveClock) *memory {
 	return &memory{clock: c, missing: map[schema.GroupVersionKind]time.Time{}}
 }
 
-// version is the version of the API server, for example "v1.37.2".
-func (m *memory) version(d discovery.ServerVersionInterface) (string, error) {
+// ask returns what the API server says about itself.
+func (m *memory) ask(s Server) (answer, error) {
 	if m == nil {
 		m = newMemory(clock.RealClock{})
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.kubernetes != "" && m.clock.Since(m.asked) < versionAge {
-		return m.kubernetes, nil
+	if m.server.version != "" && m.clock.Since(m.asked) < versionAge {
+		return m.server, nil
 	}
-	v, err := d.ServerVersion()
+	v, err := s.ServerVersion()
 	if err != nil {
-		return "", err
+		return answer{}, err
 	}
-	m.kubernetes, m.asked = v.GitVersion, m.clock.Now()
-	return m.kubernetes, nil
+	can, err := claimable(s)
+	if err != nil {
+		return answer{}, err
+	}
+	m.server, m.asked = answer{v.GitVersion, can}, m.clock.Now()
+	return m.server, nil
 }
 
 // misses tells whether the API server did not have the kind a short while ago.

@@ -18,7 +18,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/discovery"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -41,7 +40,8 @@ var (
 type Observer struct {
 	reader    client.Reader
 	live      client.Reader
-	discovery discovery.ServerVersionInterface
+	server    Server
+	unclaimed bool
 	namespace string
 	memory    *memory
 }
@@ -53,10 +53,11 @@ type Option func(*Observer)
 // [New] is used, which is right only when that is not a cache.
 func WithLive(live client.Reader) Option { return func(o *Observer) { o.live = live } }
 
-// WithDiscovery gives the source of [mesh.Inventory.KubernetesVersion], which stays empty without it.
-func WithDiscovery(d discovery.ServerVersionInterface) Option {
-	return func(o *Observer) { o.discovery = d }
-}
+// WithDiscovery gives the source of [mesh.Inventory.KubernetesVersion] and [mesh.Inventory.Claimable], which stay empty without it.
+func WithDiscovery(s Server) Option { return func(o *Observer) { o.server = s } }
+
+// WithoutClaims has no workload be claimable: with a handover by object selectors nobody writes the policy that claims need.
+func WithoutClaims() Option { return func(o *Observer) { o.unclaimed = true } }
 
 // WithMemory has the Observer remember for a short while what it would have to ask the API server for each time: its version,
 // and which optional kinds it does not have. Without it every inventory asks.
@@ -76,6 +77,7 @@ func New(reader client.Reader, istioNamespace string, options ...Option) *Observ
 type objects struct {
 	istioNamespace    string
 	kubernetesVersion string
+	claimable         bool
 
 	mutating      []admissionv1.MutatingWebhookConfiguration
 	validating    []admissionv1.ValidatingWebhookConfiguration
@@ -107,11 +109,12 @@ func (o *Observer) Inventory(ctx context.Context) (*mesh.Inventory, error) {
 
 func (o *Observer) read(ctx context.Context) (objects, error) {
 	in := objects{istioNamespace: o.namespace}
-	if o.discovery != nil {
-		var err error
-		if in.kubernetesVersion, err = o.memory.version(o.discovery); err != nil {
+	if o.server != nil {
+		s, err := o.memory.ask(o.server)
+		if err != nil {
 			return in, fmt.Errorf("read the version of the API server: %w", err)
 		}
+		in.kubernetesVersion, in.claimable = s.version, s.claimable && !o.unclaimed
 	}
 	var (
 		mutating     admissionv1.MutatingWebhookConfigurationList
