@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -23,6 +25,9 @@ Several replicas may run: one leads, all serve admission. The hub keeps no state
 and the clusters go on without it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.check(); err != nil {
+				return err
+			}
 			cfg, err := ctrl.GetConfig()
 			if err != nil {
 				return err
@@ -45,6 +50,24 @@ and the clusters go on without it.`,
 	c.API.flags(f)
 	f.BoolVarP(&verbose, "verbose", "v", false, "log for people, with more detail")
 	return cmd
+}
+
+// minLease leaves a leader time to renew its lease before another one takes it.
+const minLease = time.Second
+
+// check says which flag cannot be right.
+func (c *Config) check() error {
+	switch {
+	case c.Namespace == "":
+		return errors.New("say in which namespace the hub runs: --hub-namespace, or POD_NAMESPACE in the environment")
+	case c.LeaderElect && c.LeaseDuration < minLease:
+		return fmt.Errorf("--leader-elect-lease-duration is %s: want %s or more", c.LeaseDuration, minLease)
+	case c.WebhookPort < 0 || c.WebhookPort > 65535:
+		return fmt.Errorf("--webhook-port is %d: want 1 to 65535, or 0 to serve no admission", c.WebhookPort)
+	case c.WebhookPort != 0 && (c.WebhookService == "" || c.WebhookSecret == ""):
+		return errors.New("admission needs --webhook-service and --webhook-secret; --webhook-port=0 serves none")
+	}
+	return nil
 }
 
 func env(name, fallback string) string {
