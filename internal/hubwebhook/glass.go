@@ -6,10 +6,14 @@ import (
 	"strings"
 	"time"
 
+	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -38,9 +42,9 @@ func (g *glass) open(ctx context.Context, v gate.Verdict, mesh string, object cl
 	if v.Passed() || reason == "" {
 		return nil, refuse(v)
 	}
-	by, dry := "somebody", false
+	by, dry, deletes := "somebody", false, false
 	if req, err := admission.RequestFromContext(ctx); err == nil {
-		by, dry = req.UserInfo.Username, req.DryRun != nil && *req.DryRun
+		by, dry, deletes = req.UserInfo.Username, req.DryRun != nil && *req.DryRun, req.Operation == admissionv1.Delete
 	}
 	message := fmt.Sprintf("%s overrode a refusal, because %q; it was: %s", by, reason, v.Message)
 	if !dry {
@@ -48,46 +52,89 @@ func (g *glass) open(ctx context.Context, v gate.Verdict, mesh string, object cl
 		m := &hub.Mesh{ObjectMeta: metav1.ObjectMeta{Name: mesh}}
 		_ = g.Client.Get(ctx, types.NamespacedName{Name: mesh}, m) // the event is as good without its UID
 		g.Recorder.Eventf(m, nil, corev1.EventTypeWarning, hub.ReasonBrokenGlass, "Override", "%s", status.Clip(message, 1000))
-		// The mesh itself may be what is being edited, so its history is written when that is over.
-		go g.record(context.WithoutCancel(ctx), mesh, object.DeepCopyObject().(client.Object), message)
+		g.record(ctx, m, object, message, deletes)
 	}
 	return admission.Warnings{"the refusal is overridden and the reason is recorded: " + v.Message}, nil
 }
 
 const (
-	recordAfter  = time.Second
+	recordEvery  = 100 * time.Millisecond
 	recordWithin = 30 * time.Second
+	// editWithin is how long the edit that is being admitted may take until it is stored.
+	editWithin = 5 * time.Second
 )
 
-// record writes the history, and takes the reason off a cluster so that it counts for this edit only. That of a mesh is taken off by
-// its controller, when the configuration has reached the clusters.
-func (g *glass) record(ctx context.Context, mesh string, object client.Object, message string) {
+// record writes the history of the mesh at once, except when the mesh itself is being edited: written before that, it would make
+// the edit a conflict.
+func (g *glass) record(ctx context.Context, m *hub.Mesh, object client.Object, message string, deletes bool) {
 	entry := v1alpha1.HistoryEntry{At: metav1.NewTime(g.Clock.Now()), Message: status.Clip(message, 512)}
-	err := wait.PollUntilContextTimeout(ctx, recordAfter, recordWithin, false, func(ctx context.Context) (bool, error) {
+	edited, isMesh := object.(*hub.Mesh)
+	written := !isMesh && g.write(ctx, m.Name, entry) == nil
+	ctx = context.WithoutCancel(ctx)
+	if !written {
+		go g.keep(ctx, m.Name, entry, edited.DeepCopy())
+	}
+	if mc, ok := object.(*hub.MemberCluster); ok {
+		go g.mend(ctx, mc.DeepCopy(), deletes)
+	}
+}
+
+// write adds the entry to the history of the mesh.
+func (g *glass) write(ctx context.Context, mesh string, entry v1alpha1.HistoryEntry) error {
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		m := &hub.Mesh{}
 		if err := g.Client.Get(ctx, types.NamespacedName{Name: mesh}, m); err != nil {
-			return false, nil //nolint:nilerr // it is tried again
+			return err
 		}
 		m.Status.History = status.Record(m.Status.History, entry)
-		if err := g.Client.Status().Update(ctx, m); err != nil {
-			return false, nil //nolint:nilerr // somebody was faster
-		}
-		return true, nil
+		return g.Client.Status().Update(ctx, m)
+	})
+}
+
+// keep writes the entry when the edit of the mesh, if there is one, is stored.
+func (g *glass) keep(ctx context.Context, mesh string, entry v1alpha1.HistoryEntry, edited *hub.Mesh) {
+	_ = wait.PollUntilContextTimeout(ctx, recordEvery, editWithin, true, func(ctx context.Context) (bool, error) { // or never: another plugin may refuse it
+		m := &hub.Mesh{}
+		err := g.Client.Get(ctx, types.NamespacedName{Name: mesh}, m)
+		return err == nil && (edited == nil || apiequality.Semantic.DeepEqual(m.Spec, edited.Spec)), nil
+	})
+	err := wait.PollUntilContextTimeout(ctx, recordEvery, recordWithin, true, func(ctx context.Context) (bool, error) {
+		return g.write(ctx, mesh, entry) == nil, nil
 	})
 	if err != nil {
-		log.FromContext(ctx).Error(err, "an override is not in the history of its mesh", "mesh", mesh, "message", message)
+		log.FromContext(ctx).Error(err, "an override is not in the history of its mesh", "mesh", mesh, "message", entry.Message)
 	}
-	mc, ok := object.(*hub.MemberCluster)
-	if !ok {
-		return
+}
+
+// mend takes the reason off a cluster when the edit is stored, so that it counts for this edit only. That of a mesh is taken off by
+// its controller, when the configuration has reached the clusters.
+func (g *glass) mend(ctx context.Context, mc *hub.MemberCluster, deletes bool) {
+	if deletes { // the reason must not go before the cluster does
+		g.until(ctx, editWithin, func(now *hub.MemberCluster, err error) bool {
+			return apierrors.IsNotFound(err) || err == nil && !now.DeletionTimestamp.IsZero()
+		}, mc.Name)
 	}
-	now := &hub.MemberCluster{}
-	if err := g.Client.Get(ctx, types.NamespacedName{Name: mc.Name}, now); err != nil || now.Annotations[hub.BreakGlassAnnotation] != mc.Annotations[hub.BreakGlassAnnotation] {
-		return
+	stored := g.until(ctx, recordWithin, func(now *hub.MemberCluster, err error) bool {
+		switch {
+		case apierrors.IsNotFound(err):
+			return mc.ResourceVersion != "" // else it is not created yet
+		case err != nil || now.Spec.Mesh != mc.Spec.Mesh || now.Annotations[hub.BreakGlassAnnotation] != mc.Annotations[hub.BreakGlassAnnotation]:
+			return false
+		}
+		before := now.DeepCopy()
+		delete(now.Annotations, hub.BreakGlassAnnotation)
+		return client.IgnoreNotFound(g.Client.Patch(ctx, now, client.MergeFrom(before))) == nil
+	}, mc.Name)
+	if !stored {
+		log.FromContext(ctx).Info("the reason of an override stays on its cluster", "cluster", mc.Name)
 	}
-	before := now.DeepCopy()
-	delete(now.Annotations, hub.BreakGlassAnnotation)
-	if err := g.Client.Patch(ctx, now, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
-		log.FromContext(ctx).Error(err, "the reason of an override stays on its cluster", "cluster", mc.Name)
-	}
+}
+
+// until reads the cluster again and again until the function takes it, and reports whether it did in time.
+func (g *glass) until(ctx context.Context, within time.Duration, takes func(*hub.MemberCluster, error) bool, name string) bool {
+	return wait.PollUntilContextTimeout(ctx, recordEvery, within, false, func(ctx context.Context) (bool, error) {
+		now := &hub.MemberCluster{}
+		err := g.Client.Get(ctx, types.NamespacedName{Name: name}, now)
+		return takes(now, err), nil
+	}) == nil
 }

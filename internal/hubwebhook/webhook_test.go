@@ -120,6 +120,9 @@ func TestAReasonOverridesOneRefusalAndIsRecorded(t *testing.T) {
 		t.Errorf("event %q", e)
 	}
 	m, mc := &hub.Mesh{}, &hub.MemberCluster{}
+	if err := o.Client.Get(t.Context(), types.NamespacedName{Name: "old"}, m); err != nil || len(m.Status.History) != 1 {
+		t.Errorf("%v: when the edit is let through the history is %+v", err, m.Status.History)
+	}
 	err = wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 20*time.Second, true, func(ctx context.Context) (bool, error) {
 		if err := o.Client.Get(ctx, types.NamespacedName{Name: "old"}, m); err != nil {
 			return false, err
@@ -137,6 +140,29 @@ func TestAReasonOverridesOneRefusalAndIsRecorded(t *testing.T) {
 	expect(t, "a reason that was given before", err, "cannot be changed")
 	_, err = v.ValidateUpdate(ctx, because(mesh("old"), "again"), because(logging(mesh("old"), "info"), " "))
 	expect(t, "a reason of nothing", err, "cannot be changed")
+}
+
+func TestTheHistoryOfAMeshThatIsEditedIsWrittenAfterTheEdit(t *testing.T) {
+	o, _ := options(t)
+	before := &hub.Mesh{}
+	if err := o.Client.Get(t.Context(), types.NamespacedName{Name: "old"}, before); err != nil {
+		t.Fatal(err)
+	}
+	after := because(logging(before.DeepCopy(), "info"), "the customer cannot wait")
+	_, err := meshValidator{&glass{o}}.ValidateUpdate(t.Context(), before, after.DeepCopy())
+	expect(t, "with a reason", err)
+	time.Sleep(3 * recordEvery) // in which nothing may be written
+	if err := o.Client.Update(t.Context(), after); err != nil {
+		t.Fatalf("the edit that was let through: %v", err)
+	}
+	err = wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 20*time.Second, true, func(ctx context.Context) (bool, error) {
+		m := &hub.Mesh{}
+		err := o.Client.Get(ctx, types.NamespacedName{Name: "old"}, m)
+		return len(m.Status.History) == 1, err
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 func TestADryRunRecordsNothing(t *testing.T) {
