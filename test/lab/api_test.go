@@ -32,7 +32,7 @@ type served struct {
 func setupServed(t *testing.T) *served {
 	t.Helper()
 	h := &hubbed{Lab: up(t, "api", "--clusters", "hub", "--install", "", "--workloads", "")}
-	if err := h.chart(t.Context(), map[string]any{"replicas": 0}); err != nil {
+	if err := h.chart(t, "0.1.0", map[string]any{"replicas": 0}); err != nil {
 		t.Fatal(err)
 	}
 	h.Kubectl(t, nil, "delete", "validatingwebhookconfiguration", "hub.meshlift.dev") // nobody serves it here

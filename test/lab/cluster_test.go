@@ -70,6 +70,12 @@ func (c *cluster) ok(t *testing.T, args ...string) string {
 	return r.Stdout
 }
 
+// inPod runs meshlift in the agent's pod, with the rights of the agent, and fails the test unless it ends with exit code 0.
+func (c *cluster) inPod(t *testing.T, args ...string) string {
+	t.Helper()
+	return c.Kubectl(t, nil, append([]string{"exec", "-n", ours, "deploy/asm-controller", "--", "/app/asm-controller"}, args...)...)
+}
+
 // deployment is a simulated workload with one container.
 func deployment(namespace, name string, replicas int32, change ...func(*appsv1.Deployment)) *appsv1.Deployment {
 	labels := map[string]string{"app": name}

@@ -44,7 +44,12 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	ctrllog.SetLogger(logr.Discard())
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := rightsAreNeeded(code == 0); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 func runAgent() error {

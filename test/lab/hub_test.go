@@ -36,7 +36,7 @@ type hubbed struct {
 func TestAMeshOfTwoClustersIsUpgradedFromItsHub(t *testing.T) {
 	t.Parallel()
 	h := &hubbed{Lab: up(t, "hub", "--clusters", "hub,east,west", "--workloads", "grpc"), members: map[string]*labtest.Lab{}}
-	if err := h.chart(t.Context(), nil); err != nil {
+	if err := h.chart(t, "0.1.0", nil); err != nil {
 		t.Fatal(err)
 	}
 	h.ready(t, h.Lab, "meshlift-hub")
@@ -67,7 +67,13 @@ func TestAMeshOfTwoClustersIsUpgradedFromItsHub(t *testing.T) {
 }
 
 // chart installs or upgrades the hub from its packaged chart, as `helm upgrade --install` does.
-func (h *hubbed) chart(ctx context.Context, values map[string]any) error {
+func (h *hubbed) chart(t *testing.T, version string, values map[string]any) error {
+	t.Helper()
+	ctx := t.Context()
+	source, err := packaged(h.Root, t.TempDir(), "meshlift", version)
+	if err != nil {
+		return err
+	}
 	client, err := helm.New(helm.Options{REST: h.REST})
 	if err != nil {
 		return err
@@ -84,7 +90,7 @@ func (h *hubbed) chart(ctx context.Context, values map[string]any) error {
 		return err
 	}
 	return client.Apply(ctx, release.Spec{
-		Name: "meshlift", Namespace: "cpaas-system", Source: release.Source{Repository: filepath.Join(h.Root, "charts"), Name: "meshlift", Version: "0.1.0"}, Values: all,
+		Name: "meshlift", Namespace: "cpaas-system", Source: source, Values: all,
 	})
 }
 
@@ -193,9 +199,13 @@ func (h *hubbed) frozen(t *testing.T) {
 	refused("the removal of a cluster", fmt.Sprint(h.Client.Delete(t.Context(), &hub.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "west"}})))
 	refused("the configuration of sidecars", fmt.Sprint(h.patch(t.Context(), shopMesh(), `{"spec":{"sidecars":{"logLevel":"debug"}}}`)))
 	refused("platform check", h.command(t, 1, "platform", "check", "--offered", "9.9.9"))
-	if err := h.chart(t.Context(), map[string]any{"priorityClassName": ""}); err == nil {
+	if err := h.chart(t, nextVersion, nil); err == nil {
 		t.Error("helm upgraded the hub although old istiods exist")
 	}
+	if err := h.chart(t, "0.1.0", map[string]any{"priorityClassName": ""}); err != nil {
+		t.Errorf("helm does not change values of the version that runs: %v", err)
+	}
+	h.ready(t, h.Lab, "meshlift-hub")
 }
 
 func (h *hubbed) barrier(t *testing.T) {
@@ -284,7 +294,7 @@ func (h *hubbed) decommissioned(t *testing.T) {
 		return ""
 	})
 	h.command(t, 0, "platform", "check", "--offered", "9.9.9")
-	if err := h.chart(t.Context(), map[string]any{"priorityClassName": ""}); err != nil {
+	if err := h.chart(t, nextVersion, nil); err != nil {
 		t.Errorf("helm does not upgrade the hub when the old istiods are gone: %v", err)
 	}
 	h.ready(t, h.Lab, "meshlift-hub")

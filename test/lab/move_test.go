@@ -58,7 +58,8 @@ func (c *cluster) complete(t *testing.T) {
 }
 
 // TestMoves walks one cluster through everything that happens to data planes short of the decommission, which it then
-// refuses for every single user, and at last carries out.
+// refuses for every single user, and at last carries out. Most of it is done as people do it who have no binary at hand: by the
+// command line in the agent's pod, with the rights of the agent.
 func TestMoves(t *testing.T) {
 	t.Parallel()
 	c := withAgent(t, "moves", nil, "--workloads", "gateway")
@@ -71,7 +72,7 @@ func TestMoves(t *testing.T) {
 		c.expect(t, name, oldRev, 2)
 	}
 	t.Run("sidecars are configured, for all namespaces and for one", func(t *testing.T) { c.sidecarsAreConfigured(t) })
-	c.ok(t, "upgrade", "start", "--to", "1.31", "--yes")
+	c.inPod(t, "upgrade", "start", "--to", "1.31", "--yes")
 	t.Run("sidecars are not configured in the middle of an upgrade", func(t *testing.T) { c.sidecarsAreFrozen(t) })
 
 	t.Run("data planes do not move before the EnvoyFilters are acknowledged", func(t *testing.T) { c.envoyFilters(t) })
@@ -84,12 +85,13 @@ func TestMoves(t *testing.T) {
 	t.Run("a Gateway of the Gateway API and a waypoint move by their label, and back", func(t *testing.T) { c.gatewayAPI(t) })
 	t.Run("a handover that somebody destroys is repaired", func(t *testing.T) { c.handoverIsRepaired(t) })
 
-	c.ok(t, "rollout", "--no-prompt")
+	c.inPod(t, "rollout", "--no-prompt")
 	c.reached(t, upgrade, v1alpha1.ConditionDataPlanesMoved, time.Minute)
 	c.decommissionIsRefused(t)
-	c.ok(t, "decommission", "--soak", "1s", "--yes", "--wait")
+	c.inPod(t, "decommission", "--soak", "1s", "--yes", "--wait")
 	c.reached(t, upgrade, v1alpha1.ConditionReady, time.Minute)
 	c.leftClean(t, newRev)
+	c.inPod(t, "status")
 	t.Run("a configuration of sidecars that is taken out leaves what was there before it", func(t *testing.T) { c.sidecarsComeBack(t) })
 }
 
@@ -108,11 +110,11 @@ func (c *cluster) envoyFilters(t *testing.T) {
 	if r.Code != 3 || !strings.Contains(r.Stdout+r.Stderr, "shop/lua") || !strings.Contains(r.Stdout+r.Stderr, "meshlift envoyfilters ack") {
 		t.Errorf("a rollout before the acknowledgement: exit code %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	c.ok(t, "envoyfilters", "ack", "shop/lua", "--note", "checked by test")
+	c.inPod(t, "envoyfilters", "ack", "shop/lua", "--note", "checked by test")
 }
 
 func (c *cluster) oneMovesAlone(t *testing.T) {
-	c.ok(t, "rollout", "shop/Deployment/cart", "--no-prompt")
+	c.inPod(t, "rollout", "shop/Deployment/cart", "--no-prompt")
 	c.expect(t, "cart", newRev, 2)
 	c.expect(t, "catalog", oldRev, 2)
 	for _, name := range []string{"cart", "catalog"} {
@@ -120,7 +122,7 @@ func (c *cluster) oneMovesAlone(t *testing.T) {
 	}
 	c.expect(t, "cart", newRev, 2)
 	c.expect(t, "catalog", oldRev, 2)
-	c.ok(t, "rollout", "shop/Deployment/cart", "--back", "--no-prompt")
+	c.inPod(t, "rollout", "shop/Deployment/cart", "--back", "--no-prompt")
 	c.expect(t, "cart", oldRev, 2)
 	if n := c.replicaSets(t, "shop", "cart"); n != 2 {
 		t.Errorf("cart has %d ReplicaSets after a move and a move back, want the first one again", n)
@@ -192,7 +194,7 @@ func (c *cluster) rehearsalRefuses(t *testing.T) {
 	if err := c.Client.Delete(t.Context(), quota); err != nil {
 		t.Fatal(err)
 	}
-	c.ok(t, "rollout", "retry", "shop/Deployment/payment")
+	c.inPod(t, "rollout", "retry", "shop/Deployment/payment")
 	c.expect(t, "payment", newRev, 2)
 	c.complete(t)
 }

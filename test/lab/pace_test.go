@@ -40,8 +40,8 @@ spec:
 func restNames() []string { return []string{"catalog", "payment", "slow"} }
 
 // TestPace takes one rollout through what a careful operator does: a freeze holds it and is lifted; a canary that is not
-// ready in time is moved back by itself, gets more time, and is tried again; the rest follows after the soak, within its
-// budgets; and two workloads move back in a freeze.
+// ready in time is moved back by itself, gets more time, and is tried again, while Helm upgrades the agent from its packaged chart;
+// the rest follows after the soak, within its budgets; and two workloads move back in a freeze.
 func TestPace(t *testing.T) {
 	t.Parallel()
 	c := withAgent(t, "pace", nil)
@@ -68,10 +68,20 @@ func TestPace(t *testing.T) {
 
 	t.Run("a freeze of the cluster holds it, and says so", c.freezeHolds)
 	t.Run("a canary that fails is moved back by itself, and the rest waits", c.canaryFails)
-	t.Run("tried again with more time, it moves, and the rest after the soak", func(t *testing.T) {
+	t.Run("tried again with more time, it moves, and the rest after the soak, although Helm upgrades the agent in between", func(t *testing.T) {
 		c.Kubectl(t, nil, "-n", "shop", "annotate", "deployment", "tight", v1alpha1.TimeoutAnnotation+"-")
 		c.ok(t, "rollout", "retry")
+		upgraded := c.upgradeAgent(t)
+		if r := c.paced(t); r.Status.CompletedAt != nil {
+			t.Errorf("the rollout was over at %s, before the agent was upgraded", r.Status.CompletedAt)
+		}
+		upgraded()
 		c.complete(t)
+		for name, templates := range map[string]int{"cart": 2, "catalog": 2, "payment": 2, "slow": 2, "tight": 3} { // tight was tried twice
+			if n := c.replicaSets(t, "shop", name); n != templates {
+				t.Errorf("%s has had %d pod templates, want %d", name, n, templates)
+			}
+		}
 		c.eachOn(t, newRev, append(restNames(), "cart")...)
 		c.expect(t, "tight", newRev, 1)
 		c.paceWasKept(t)

@@ -24,10 +24,10 @@ import (
 // propagation is how long an API server may take to follow a change of webhook configurations; it takes milliseconds.
 const propagation = 20 * time.Second
 
-// up starts a lab that lives as long as the test.
+// up starts a lab that lives as long as the test, and notes at its end which rights were used there.
 func up(t *testing.T, name string, flags ...string) *labtest.Lab {
 	t.Helper()
-	l, err := labtest.Up(name, flags...)
+	l, err := labtest.Up(name, append(flags, "--audit", ours)...)
 	if l != nil {
 		t.Cleanup(func() {
 			if err := l.Down(); err != nil {
@@ -38,6 +38,7 @@ func up(t *testing.T, name string, flags ...string) *labtest.Lab {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { noteRights(t, l) })
 	return l
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,25 +31,26 @@ const (
 )
 
 // rules are what the hub needs in a member without upgrades of components: Meshlift's objects, what lists show, which components are
-// installed, and to take itself away.
+// installed, and to take itself away. Most lists are read when somebody asks, and never watched.
 func rules() []*rbacv1ac.PolicyRuleApplyConfiguration {
-	look := []string{"get", "list", "watch"}
-	rule := func(group string, verbs []string, resources ...string) *rbacv1ac.PolicyRuleApplyConfiguration {
-		return rbacv1ac.PolicyRule().WithAPIGroups(group).WithResources(resources...).WithVerbs(verbs...)
+	rule := func(group, verbs string, resources ...string) *rbacv1ac.PolicyRuleApplyConfiguration {
+		return rbacv1ac.PolicyRule().WithAPIGroups(group).WithResources(resources...).WithVerbs(strings.Fields(verbs)...)
 	}
 	return []*rbacv1ac.PolicyRuleApplyConfiguration{
-		rule("meshlift.dev", []string{"get", "list", "watch", "create", "update", "patch", "delete"}, "controlplanes", "clusterupgrades", "dataplanerollouts", "catalogs"),
-		rule("", look, "pods", "namespaces", "services", "events"),
-		rule("", look, "secrets"), // where Helm keeps what is installed
-		rule("operators.coreos.com", look, "subscriptions", "installplans", "clusterserviceversions"),
-		rule("events.k8s.io", look, "events"),
-		rule("apps", look, "deployments", "statefulsets", "daemonsets", "replicasets"),
-		rule("batch", look, "jobs", "cronjobs"),
-		rule("networking.istio.io", look, "envoyfilters"),
-		rule("gateway.networking.k8s.io", look, "gateways"),
-		rule("argoproj.io", look, "rollouts"),
-		rule("admissionregistration.k8s.io", look, "mutatingwebhookconfigurations", "validatingwebhookconfigurations", "validatingadmissionpolicies", "validatingadmissionpolicybindings"),
-		rule("rbac.authorization.k8s.io", []string{"get", "delete"}, "clusterroles").WithResourceNames(hub.MemberAccount),
+		rule("meshlift.dev", "get list watch create patch delete", "clusterupgrades"),
+		rule("meshlift.dev", "get list watch create patch", "controlplanes", "dataplanerollouts", "catalogs"),
+		rule("meshlift.dev", "list", "admissionclaims"),
+		rule("", "list", "pods", "namespaces", "services", "events"),
+		rule("", "get list", "secrets"), // where Helm keeps what is installed
+		rule("operators.coreos.com", "get list", "subscriptions", "installplans", "clusterserviceversions"),
+		rule("apps", "get list", "deployments", "statefulsets", "daemonsets"),
+		rule("apps", "list", "replicasets"),
+		rule("batch", "list", "jobs", "cronjobs"),
+		rule("networking.istio.io", "get list", "envoyfilters"),
+		rule("gateway.networking.k8s.io", "list", "gateways"),
+		rule("argoproj.io", "list", "rollouts"),
+		rule("admissionregistration.k8s.io", "list", "mutatingwebhookconfigurations", "validatingwebhookconfigurations"),
+		rule("rbac.authorization.k8s.io", "delete", "clusterroles").WithResourceNames(hub.MemberAccount),
 	}
 }
 

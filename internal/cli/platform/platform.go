@@ -9,21 +9,27 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
 	"meshlift.dev/meshlift/internal/cli/env"
 	"meshlift.dev/meshlift/internal/cli/exit"
+	"meshlift.dev/meshlift/internal/cli/install"
 	"meshlift.dev/meshlift/internal/fleet"
 )
 
 type options struct {
-	env                     *env.Env
-	offered, running, glass string
+	env                                *env.Env
+	offered, running, glass, namespace string
 }
+
+// deployment of the hub; its label says which version runs.
+const deployment, versionLabel = "meshlift-hub", "app.kubernetes.io/version"
 
 // NewCommand returns the command with its subcommand.
 func NewCommand(e *env.Env) *cobra.Command {
@@ -35,15 +41,17 @@ func NewCommand(e *env.Env) *cobra.Command {
 	check := &cobra.Command{
 		Use: "check --offered VERSION", Short: "Refuse while any cluster has an old istiod, and name the clusters", Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		Long: `Say whether the hub may be upgraded to a version: not while any cluster of any mesh has an old istiod. The exit code is 0 when it
-may and 1 when it may not, or when that cannot be found out. The chart of the hub runs this before "helm upgrade".
+may and 1 when it may not, or when that cannot be found out. The chart of the hub runs this before "helm upgrade". The version
+that runs, or an older one, is no upgrade: then only values change.
 
 ` + exit.Help,
-		Example: "  " + e.Program + " platform check --offered 1.1.0 --running 1.0.0",
+		Example: "  " + e.Program + " platform check --offered 1.1.0",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	f := check.Flags()
 	f.StringVar(&o.offered, "offered", "", "Version that the hub would be upgraded to")
-	f.StringVar(&o.running, "running", "", "Version that runs now; the same or a newer one is no upgrade (default: any offered version is one)")
+	f.StringVar(&o.running, "running", "", "Version that runs now (default: what Deployment "+deployment+" says; without one, any offered version is an upgrade)")
+	f.StringVar(&o.namespace, "hub-namespace", install.Namespace, "Namespace of the hub")
 	f.StringVar(&o.glass, "break-glass", "", "Let it happen all the same, and record this `reason`")
 	cmd.AddCommand(check)
 	return cmd
@@ -70,7 +78,10 @@ func (o *options) run(ctx context.Context) error {
 		}
 		meshes[key] = append(meshes[key], fleet.Registered(mc))
 	}
-	in := fleet.PlatformInput{Running: o.running, Offered: o.offered}
+	in := fleet.PlatformInput{Offered: o.offered}
+	if in.Running, err = o.runs(ctx, c); err != nil {
+		return o.env.API(err)
+	}
 	var frozen []string
 	for key, members := range meshes {
 		old := fleet.OldIstiods(members)
@@ -95,6 +106,19 @@ func (o *options) run(ctx context.Context) error {
 	}
 	_, err = fmt.Fprintln(o.env.Out, message)
 	return err
+}
+
+// runs is the version of the hub that runs now; "" when nobody knows.
+func (o *options) runs(ctx context.Context, c client.Client) (string, error) {
+	if o.running != "" {
+		return o.running, nil
+	}
+	d := &appsv1.Deployment{}
+	err := c.Get(ctx, client.ObjectKey{Namespace: o.namespace, Name: deployment}, d)
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
+		return "", fmt.Errorf("read Deployment %s/%s: %w", o.namespace, deployment, err)
+	}
+	return d.Labels[versionLabel], nil
 }
 
 // record tells it as an event of the mesh.

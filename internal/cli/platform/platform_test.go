@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -27,6 +28,19 @@ func TestThePlatformIsNotUpgradedWhileAnyMeshHasAnOldIstiod(t *testing.T) {
 	}
 	if code := check("--offered", "1.0.0", "--running", "1.0.0"); code != exit.OK {
 		t.Errorf("the same version: exit code %d", code)
+	}
+	if code := check("--offered", "1.0.0"); code != exit.Failure {
+		t.Errorf("nobody knows what runs: exit code %d", code)
+	}
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "cpaas-system", Name: "meshlift-hub", Labels: map[string]string{"app.kubernetes.io/version": "1.0.0"}}}
+	if err := w.Client.Create(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	if code := check("--offered", "1.0.0"); code != exit.OK {
+		t.Errorf("the version that runs: exit code %d: %s", code, w.Errors)
+	}
+	if code := check("--offered", "1.0.1"); code != exit.Failure {
+		t.Errorf("a newer version than the one that runs: exit code %d", code)
 	}
 	if code := check(); code != exit.Usage {
 		t.Errorf("no version: exit code %d", code)

@@ -42,6 +42,7 @@ func upCommand() *cobra.Command {
 	f.StringVar(&o.Revision, "revision", box.AutoRevision, `revision of the installed Istio: auto (1-30 for 1.30.0), "default" for un-revisioned, or a name`)
 	f.StringSliceVar(&o.Tags, "tag", nil, "revision tags that the istiod chart makes")
 	f.StringArrayVar(&flags.images, "image", nil, "run an image as a process: REPOSITORY[:TAG]=HOSTBINARY@/path/in/container")
+	f.StringVar(&o.Audit, "audit", "", "keep in audit.log of each cluster what the service accounts of this namespace ask for")
 	c.RunE = withDir(func(c *cobra.Command, _ []string, dir layout.Dir) error {
 		if err := flags.parse(c, &o); err != nil {
 			return err

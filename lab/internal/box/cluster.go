@@ -41,7 +41,8 @@ func (c *cluster) start(ctx, setup context.Context) error {
 	log := c.log.With("cluster", c.name)
 	dir := filepath.Join(c.run, c.name)
 	plane, err := controlplane.Start(setup, controlplane.Config{
-		Name: c.name, Index: c.index, Dir: dir, Kube: c.dir.Bin("kube"), Nodes: c.options.Nodes, Images: c.images, Log: log,
+		Name: c.name, Index: c.index, Dir: dir, Kube: c.dir.Bin("kube"), Nodes: c.options.Nodes, Images: c.images,
+		Audit: c.options.Audit, Log: log,
 	})
 	if err != nil {
 		return err

@@ -33,6 +33,7 @@ type Options struct {
 	Revision  string              `json:"revision"` // of the installed Istio, AutoRevision or DefaultRevision
 	Tags      []string            `json:"tags,omitempty"`
 	Images    []container.Image   `json:"images,omitempty"` // in addition to Istio's and the lab's own
+	Audit     string              `json:"audit,omitempty"`  // namespace whose service accounts are audited
 }
 
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$`)
@@ -57,6 +58,9 @@ func (o *Options) complete(dir layout.Dir) error {
 		if !slices.Contains(o.Clusters, c) {
 			return fmt.Errorf("bare cluster %q is not one of %s", c, strings.Join(o.Clusters, ", "))
 		}
+	}
+	if o.Audit != "" && !dnsLabel.MatchString(o.Audit) {
+		return fmt.Errorf("namespace to audit %q: want lower-case letters, digits and dashes", o.Audit)
 	}
 	if err := layout.Built(dir.Bin("kube")); err != nil {
 		return err

@@ -36,6 +36,7 @@ type Config struct {
 	Kube   string // the multi-call binary
 	Nodes  int    // simulated nodes
 	Images []container.Image
+	Audit  string // namespace whose service accounts are audited, "" for none
 	Log    *slog.Logger
 }
 
@@ -116,7 +117,7 @@ func (c *Cluster) start(ctx context.Context) error {
 	if err := healthy(ctx, "http://"+a.at(portEtcd)+"/health"); err != nil {
 		return fmt.Errorf("etcd: %w", err)
 	}
-	if err := c.run("kube-apiserver", apiserverFlags(a, dir)); err != nil {
+	if err := c.run("kube-apiserver", append(apiserverFlags(a, dir), auditFlags(c.cfg)...)); err != nil {
 		return err
 	}
 	if err := healthy(ctx, a.Server()+"/readyz"); err != nil {
@@ -148,6 +149,9 @@ func (c *Cluster) prepare() error {
 	}
 	if err := os.WriteFile(filepath.Join(c.cfg.Dir, "stages.yaml"), config, 0o644); err != nil {
 		return fmt.Errorf("kwok configuration: %w", err)
+	}
+	if err := writeAuditPolicy(c.cfg); err != nil {
+		return err
 	}
 	path := filepath.Join(c.cfg.Dir, "admin.kubeconfig")
 	if err := c.WriteKubeconfig(path, c.addresses.Server()); err != nil {
