@@ -30,6 +30,8 @@ type EnvoyFilter struct {
 	By        string     `json:"by,omitempty"`
 	At        *time.Time `json:"at,omitempty"`
 	Note      string     `json:"note,omitempty"`
+	Verdict   string     `json:"verdict,omitempty" enum:"fine,changes,unknown,breaks" doc:"What it is worth with the target version; empty while it has not been judged."`
+	Why       string     `json:"why,omitempty" doc:"Explains the verdict."`
 }
 
 // EnvoyFilters are those of a mesh, and the clusters that could not be asked.
@@ -98,6 +100,11 @@ func (f *EnvoyFilter) note(u *v1alpha1.ClusterUpgrade) {
 	}
 	if f.Target = u.Spec.Version; u.Status.To != nil {
 		f.Target = u.Status.To.Version
+	}
+	if n := slices.IndexFunc(u.Status.EnvoyFilters, func(o v1alpha1.EnvoyFilterStatus) bool {
+		return o.Namespace == f.Namespace && o.Name == f.Name && o.Hash == f.Hash
+	}); n >= 0 {
+		f.Verdict, f.Why = u.Status.EnvoyFilters[n].Verdict, u.Status.EnvoyFilters[n].Why
 	}
 	if a := intent.Acknowledgement(u, f.Namespace, f.Name, f.Hash); a != nil {
 		f.Handled, f.By, f.At, f.Note = true, a.By, instant(&a.At), a.Note
