@@ -30,18 +30,18 @@ build: ## Build bin/meshlift, which is also kubectl-meshlift and asm-controller.
 .PHONY: web
 web: web/dist/index.html ## Build the pages of the hub into web/dist, from where `make build` embeds them; needs Node 20.19 or later.
 web/dist/index.html: web/node_modules/.installed $(WEB)
+	find web/dist -mindepth 1 -not -name .gitkeep -delete
 	cd web && npm run build
-	touch web/dist/.gitkeep
 web/node_modules/.installed: web/package-lock.json
 	cd web && npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 .PHONY: test-web
 test-web: web ## Check the types of the pages, and run their tests.
-	cd web && npm run lint && npm test
+	cd web && npm run check && npm run lint && npm test
 
 .PHONY: image
-image: ## Build dist/image, an OCI layout for amd64 and arm64, without a base and without a network; push it with any OCI tool.
+image: web ## Build dist/image, an OCI layout for amd64 and arm64, without a base and without a network; push it with any OCI tool.
 	for arch in amd64 arm64; do GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o dist/meshlift-linux-$$arch ./cmd/meshlift || exit 1; done
 	cd tools && $(GO) run ./image -o ../dist/image -version $(VERSION) amd64=../dist/meshlift-linux-amd64 arm64=../dist/meshlift-linux-arm64
 
@@ -51,11 +51,11 @@ lab: ## Build the lab: a Kubernetes control plane and two istiods from Go module
 	$(LAB)/lab build
 
 .PHONY: demo
-demo: build lab ## Upgrade Istio 1.30 to 1.31 in the lab, before your eyes; AUTO=1 asks nothing.
+demo: web build lab ## Upgrade Istio 1.30 to 1.31 in the lab, before your eyes; AUTO=1 asks nothing.
 	./demo/run $(if $(AUTO),--auto)
 
 .PHONY: test
-test: lab build test-unit test-lab ## Build pages and lab if needed, then run the unit tests of all modules and the tests on the lab.
+test: web lab build test-web test-unit test-lab ## Build pages and lab if needed, then run the unit tests of all modules and the tests on the lab.
 
 .PHONY: test-unit
 test-unit: ## Run the unit tests of all modules (those of the lab module need a built lab).
@@ -98,17 +98,17 @@ format: tools ## Format the code as `make lint` wants it.
 	$(LAB)/gofumpt -w api charts cmd internal lab web/*.go $(wildcard test)
 
 .PHONY: generate
-generate: tools ## Generate deepcopy functions, CRDs and the OpenAPI document.
+generate: tools web/node_modules/.installed ## Generate deepcopy functions, CRDs, the OpenAPI document and its types for the pages.
 	$(LAB)/controller-gen object paths=./api/...
 	$(LAB)/controller-gen crd paths=./api/v1alpha1/... output:crd:dir=charts/meshlift-agent/crds
 	$(LAB)/controller-gen crd paths=./api/hub/... output:crd:dir=charts/meshlift/crds
 	cp charts/meshlift-agent/crds/meshlift.dev_catalogs.yaml charts/meshlift/crds/
 	$(GO) test ./internal/httpapi -run OpenAPI -args -update
-	@test ! -d web/node_modules || (cd web && npm run generate)
+	cd web && npm run generate
 
 .PHONY: verify
 verify: generate ## Check that generated files and go.mod are up to date, and the import rules.
-	git diff --exit-code -- api charts/meshlift-agent/crds charts/meshlift/crds
+	git diff --exit-code -- api web/src/api charts/meshlift-agent/crds charts/meshlift/crds
 	$(GO) mod tidy -diff
 	cd lab && $(GO) mod tidy -diff
 	$(GO) test ./internal -run .

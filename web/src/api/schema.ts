@@ -828,6 +828,13 @@ export interface components {
             note?: string;
             /** @description Istio version that it has to be checked for; empty when no upgrade runs. */
             target?: string;
+            /**
+             * @description What it is worth with the target version; empty while it has not been judged.
+             * @enum {string}
+             */
+            verdict?: "fine" | "changes" | "unknown" | "breaks";
+            /** @description Explains the verdict. */
+            why?: string;
         };
         EnvoyFilterDetail: {
             /** Format: date-time */
@@ -847,6 +854,13 @@ export interface components {
             note?: string;
             /** @description Istio version that it has to be checked for; empty when no upgrade runs. */
             target?: string;
+            /**
+             * @description What it is worth with the target version; empty while it has not been judged.
+             * @enum {string}
+             */
+            verdict?: "fine" | "changes" | "unknown" | "breaks";
+            /** @description Explains the verdict. */
+            why?: string;
             yaml: string;
         };
         EnvoyFilters: {

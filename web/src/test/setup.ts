@@ -3,7 +3,7 @@ import { cleanup, configure } from '@testing-library/react'
 import { afterEach, beforeEach, vi } from 'vitest'
 
 // A machine under load is slow, and not wrong.
-configure({ asyncUtilTimeout: 10_000 })
+configure({ asyncUtilTimeout: 10_000, defaultHidden: true }) // hidden: what is visible is expensive to ask in jsdom
 
 // What jsdom does not have.
 beforeEach(() => {

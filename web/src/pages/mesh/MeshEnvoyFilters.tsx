@@ -1,4 +1,8 @@
-/** A part of the page of a mesh. */
+import { FilterList } from '../envoyfilters/FilterList'
+import { useMeshName } from './MeshPage'
+
+/** The EnvoyFilters of this mesh. */
 export function MeshEnvoyFilters() {
-  return null
+  const mesh = useMeshName()
+  return <FilterList key={mesh} mesh={mesh} />
 }
