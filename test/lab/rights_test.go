@@ -185,6 +185,9 @@ func count(log io.Reader, grants []grant) (refused []string) {
 			continue // the last line may be half of one
 		}
 		if r.forbidden() {
+			if takenAway(r, grants) {
+				continue
+			}
 			if text := fmt.Sprintf("%s: %s %s", r.User.Username, r.Verb, r.URI); !slices.Contains(refused, text) {
 				refused = append(refused, text)
 			}
@@ -197,6 +200,27 @@ func count(log io.Reader, grants []grant) (refused []string) {
 		}
 	}
 	return refused
+}
+
+// takenAway tells that the account was refused because its role was not there at the moment: it has what it asked for now, or it has
+// nothing any more, as the hub in a cluster that was removed. What a role lacks is neither.
+func takenAway(q *request, grants []grant) bool {
+	bound := false
+	for n := range grants {
+		g := &grants[n]
+		if g.account != q.User.Username {
+			continue
+		}
+		bound = true
+		has := false
+		g.each(func(r right, names []string) {
+			has = has || r.verb == q.Verb && r.group == q.ObjectRef.APIGroup && r.resource == q.resource() && (len(names) == 0 || slices.Contains(names, q.ObjectRef.Name))
+		})
+		if has && (g.namespace == "" || g.namespace == q.ObjectRef.Namespace) {
+			return true
+		}
+	}
+	return !bound
 }
 
 // allows counts the request for every right of the role that allows it, and reports whether there is one.
