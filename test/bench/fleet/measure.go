@@ -199,6 +199,10 @@ func (f *fleet) ask(ctx context.Context, path string) (items int, took time.Dura
 	if err != nil {
 		return 0, 0, err
 	}
+	if resp.StatusCode == http.StatusTooManyRequests { // a fast machine asks faster than the API lets its readers
+		time.Sleep(50 * time.Millisecond)
+		return f.ask(ctx, path)
+	}
 	if resp.StatusCode != http.StatusOK {
 		return 0, 0, fmt.Errorf("%s: %d: %s", path, resp.StatusCode, body)
 	}
