@@ -107,7 +107,7 @@ function Versions({ cluster: c, onAsk }: { cluster: Cluster; onAsk: (asked: Aske
   const running = c.upgrade !== undefined && !c.upgrade.finished
   return (
     <div className="ml-labels">
-      <span className="ml-nowrap">{c.istioVersions ?? t.common.unknown}</span>
+      <span className="ml-nowrap">{c.istioVersions ?? (c.revisions.map((r) => r.version).join(', ') || t.common.unknown)}</span>
       {!running && c.upgradeTo.length > 0 && (
         <GateButton may={c.actions.upgrade} variant="link" isInline icon={<ArrowCircleUpIcon />} aria-label={`${t.upgrade.upgrade} ${c.name}`} onClick={() => onAsk({ what: 'upgrade', cluster: c.name })}>
           {t.upgrade.upgrade}
