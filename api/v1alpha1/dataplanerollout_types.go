@@ -184,6 +184,9 @@ type DataPlaneRolloutSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	MaxFailures *int32 `json:"maxFailures,omitempty"`
+	// Health gates that a workload has to pass before it counts as moved; empty for none.
+	// +optional
+	Health *Health `json:"health,omitempty"`
 	// Timeout for one workload; when it has passed and the workload is not ready, the move has failed; 0 means never. The
 	// annotation meshlift.dev/timeout on a workload overrides it.
 	// +kubebuilder:default="10m"
@@ -229,11 +232,14 @@ type WorkloadFailure struct {
 	WorkloadReference `json:",inline"`
 	// Attempt that failed, from 1.
 	Attempt int32 `json:"attempt"`
-	// Reason: RehearsalRefused, ApplyRefused, PinnedByManifest, Reverted, MovedBack, Paused, HeldBack, NotReadyInTime or
-	// ProgressDeadlineExceeded.
+	// Reason: RehearsalRefused, ApplyRefused, PinnedByManifest, Reverted, MovedBack, Paused, HeldBack, NotReadyInTime,
+	// ProgressDeadlineExceeded, or that of a health gate: ConfigurationRejected, NotSynced, InjectionFailed.
 	Reason string `json:"reason"`
 	// Message in one sentence, with the API server's own words where there are some.
 	Message string `json:"message"`
+	// Gate is what the health gate saw that stopped it; empty when none did.
+	// +optional
+	Gate *GateEvidence `json:"gate,omitempty"`
 	// Events of its pods, newest first, at most ten.
 	// +kubebuilder:validation:MaxItems=10
 	// +listType=atomic

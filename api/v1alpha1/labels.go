@@ -22,6 +22,11 @@ const (
 	// TimeoutAnnotation on a workload overrides the timeout of rollouts for it, as a duration: "45m"; "0s" means for ever.
 	TimeoutAnnotation = "meshlift.dev/timeout"
 
+	// HealthAnnotation on a workload, with the value [HealthOff], leaves it out of the health gates of rollouts.
+	HealthAnnotation = "meshlift.dev/health"
+	// HealthOff is the value of [HealthAnnotation].
+	HealthOff = "off"
+
 	// FieldManager owns every field that Meshlift applies to objects of others.
 	FieldManager = "meshlift"
 )

@@ -41,6 +41,7 @@ import (
 	"meshlift.dev/meshlift/internal/routing"
 	"meshlift.dev/meshlift/internal/version"
 	"meshlift.dev/meshlift/internal/webhook"
+	"meshlift.dev/meshlift/internal/xds"
 )
 
 // Config of the agent. The zero value is not usable; see [NewCommand] for the defaults.
@@ -197,18 +198,19 @@ func wire(ctx context.Context, mgr manager.Manager, c Config) error {
 	if err != nil {
 		return err
 	}
-	life, connector, err := controlPlanes(mgr, kube, c, releases)
+	asker := connector{xds.New(kube, c.IstioNamespace)}
+	life, err := controlPlanes(mgr, asker, c, releases)
 	if err != nil {
 		return err
 	}
 	if err := (&clusterupgrade.Reconciler{Options: clusterupgrade.Options{
-		Client: mgr.GetClient(), Observer: observer, Connector: connector, Lifecycle: life, Router: router, Catalog: catalogs,
+		Client: mgr.GetClient(), Observer: observer, Connector: asker, Lifecycle: life, Router: router, Catalog: catalogs,
 		Recorder: mgr.GetEventRecorder("meshlift"), Clock: c.Clock, InstallTimeout: c.InstallTimeout,
 	}}).SetupWithManager(mgr, watch.every(upgradeInterval, clusterupgrade.Requests)); err != nil {
 		return fmt.Errorf("register the ClusterUpgrade controller: %w", err)
 	}
 	if err := (&dataplanerollout.Reconciler{Options: dataplanerollout.Options{
-		Client: mgr.GetClient(), Observer: observer, Mover: &restart.Mover{Live: mgr.GetAPIReader(), Writer: mgr.GetClient()},
+		Client: mgr.GetClient(), Observer: observer, Mover: &restart.Mover{Live: mgr.GetAPIReader(), Writer: mgr.GetClient()}, Asker: asker,
 		Recorder: mgr.GetEventRecorder("meshlift"), Clock: c.Clock,
 	}}).SetupWithManager(mgr, watch.every(rolloutInterval, dataplanerollout.Requests)); err != nil {
 		return fmt.Errorf("register the DataPlaneRollout controller: %w", err)

@@ -7,12 +7,12 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"k8s.io/client-go/kubernetes"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/controller/clusterupgrade"
 	"meshlift.dev/meshlift/internal/controlplane"
+	"meshlift.dev/meshlift/internal/health"
 	"meshlift.dev/meshlift/internal/helm"
 	"meshlift.dev/meshlift/internal/mesh"
 	"meshlift.dev/meshlift/internal/upgrade"
@@ -28,17 +28,16 @@ func helmReleases(c Config) (*helm.Client, error) {
 	return helm.New(helm.Options{REST: c.REST, Patience: helmPatience, Log: slog.New(logr.ToSlogHandler(c.Log))})
 }
 
-// controlPlanes makes the part that installs, verifies and retires istiods, and the part that asks them.
-func controlPlanes(mgr ctrl.Manager, kube kubernetes.Interface, c Config, releases *helm.Client) (clusterupgrade.Lifecycle, clusterupgrade.Connector, error) {
-	asker := xds.New(kube, c.IstioNamespace)
+// controlPlanes makes the part that installs, verifies and retires istiods.
+func controlPlanes(mgr ctrl.Manager, asker connector, c Config, releases *helm.Client) (clusterupgrade.Lifecycle, error) {
 	service, err := controlplane.New(controlplane.Options{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Releases: releases, Prober: asker, Namespace: c.IstioNamespace,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Releases: releases, Prober: asker.Client, Namespace: c.IstioNamespace,
 		ProbeNamespaces: []string{c.IstioNamespace, c.Namespace, "default"},
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return lifecycle{service}, connector{asker}, nil
+	return lifecycle{service}, nil
 }
 
 // lifecycle speaks the words of the controller to the service.
@@ -74,4 +73,14 @@ func (c connector) Connections(ctx context.Context, revision mesh.Revision) ([]u
 		out = append(out, upgrade.Connection{Namespace: p.Namespace, Pod: p.Pod, Replica: p.Replica, Cluster: p.Cluster})
 	}
 	return out, nil
+}
+
+// Proxies implements dataplanerollout.Asker.
+func (c connector) Proxies(ctx context.Context, revision mesh.Revision) ([]health.Proxy, error) {
+	report, err := c.Client.Connections(ctx, revision)
+	out := make([]health.Proxy, 0, len(report.Proxies))
+	for _, p := range report.Proxies {
+		out = append(out, health.Proxy{Namespace: p.Namespace, Pod: p.Pod, Synced: p.Synced, Rejected: p.Rejected})
+	}
+	return out, err
 }

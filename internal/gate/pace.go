@@ -19,6 +19,9 @@ func Pace(spec *v1alpha1.DataPlaneRolloutSpec) Verdict {
 	if spec.Timeout.Duration < 0 {
 		return Block(v1alpha1.ReasonUserAction, "the timeout of the rollout is %s: give a duration that is not negative; 0 means never", spec.Timeout.Duration)
 	}
+	if h := spec.Health; h != nil && h.SyncDeadline != nil && h.SyncDeadline.Duration < 0 {
+		return Block(v1alpha1.ReasonUserAction, "health.syncDeadline of the rollout is %s: give a duration that is not negative; 0 does not look", h.SyncDeadline.Duration)
+	}
 	return Pass()
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/health"
 	"meshlift.dev/meshlift/internal/mesh"
 	"meshlift.dev/meshlift/internal/window"
 )
@@ -27,6 +28,8 @@ type Input struct {
 	Suspended string
 	// Calendar of the rollout and of the cluster. It does not hold moves back to the old revision.
 	Calendar window.Calendar
+	// Verdicts of the health gates about [Subjects]. A subject without one waits.
+	Verdicts []health.Verdict
 	Now      time.Time
 }
 
@@ -85,13 +88,7 @@ type Outcome struct {
 // and deciding again after its actions took effect adds nothing. Budgets hold whatever the cluster does meanwhile, because
 // what is in motion is read from the cluster.
 func Decide(in Input) Outcome {
-	d := &decider{Input: in, target: in.To, origin: in.From, decisions: map[v1alpha1.WorkloadReference]*v1alpha1.WorkloadDecision{}}
-	if in.Spec.Direction == v1alpha1.Back {
-		d.target, d.origin = in.From, in.To
-	}
-	for n := range in.Spec.Decisions {
-		d.decisions[in.Spec.Decisions[n].WorkloadReference] = &in.Spec.Decisions[n]
-	}
+	d := newDecider(in)
 	o, err := newOrder(&in.Spec, in.Inventory)
 	if err != nil {
 		d.out.Held = err.Error() // admission refuses such a spec
@@ -113,6 +110,21 @@ func Decide(in Input) Outcome {
 	d.reportWaves()
 	d.out.Complete = d.complete()
 	return d.out
+}
+
+func newDecider(in Input) *decider {
+	d := &decider{Input: in, target: in.To, origin: in.From, decisions: map[v1alpha1.WorkloadReference]*v1alpha1.WorkloadDecision{}}
+	if in.Spec.Direction == v1alpha1.Back {
+		d.target, d.origin = in.From, in.To
+	}
+	for n := range in.Spec.Decisions {
+		d.decisions[in.Spec.Decisions[n].WorkloadReference] = &in.Spec.Decisions[n]
+	}
+	d.verdicts = make(map[health.Key]*health.Verdict, len(in.Verdicts))
+	for n := range in.Verdicts {
+		d.verdicts[in.Verdicts[n].Key] = &in.Verdicts[n]
+	}
+	return d
 }
 
 // candidate is a move that may be started when its turn has come.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/health"
 	"meshlift.dev/meshlift/internal/mesh"
 )
 
@@ -13,6 +14,7 @@ type decider struct {
 	target, origin string
 	order          *order
 	decisions      map[v1alpha1.WorkloadReference]*v1alpha1.WorkloadDecision
+	verdicts       map[health.Key]*health.Verdict
 	out            Outcome
 	// pods that the rollout moves in all, and what of it is in motion.
 	pods   int32
@@ -28,6 +30,7 @@ type decider struct {
 func (d *decider) judge(w mesh.Workload, item Item) *Action {
 	d.out.Counts.Total++
 	d.out.Warnings = append(d.out.Warnings, item.Warnings...)
+	item = d.gated(w, item)
 	decision := d.decisions[Reference(item.Ref)]
 	if item.State != Excluded && item.State != Unsupported {
 		d.pods = sum(d.pods, w.Desired)
@@ -85,8 +88,11 @@ func (d *decider) judge(w mesh.Workload, item Item) *Action {
 func (d *decider) failed(w mesh.Workload, item Item) *v1alpha1.WorkloadFailure {
 	f := &v1alpha1.WorkloadFailure{WorkloadReference: Reference(item.Ref), Attempt: max(1, d.attempt(w))}
 	if item.State == Failed {
-		f.Reason, f.Message = item.Reason, item.Message
+		f.Reason, f.Message, f.Gate = item.Reason, item.Message, item.Gate
 		return f
+	}
+	if item.Checking {
+		return nil // its pods are ready: the deadlines of the gates count now
 	}
 	if item.State == Moving && d.ours(w) {
 		if f.Reason, f.Message = d.late(w); f.Reason != "" {
@@ -97,6 +103,7 @@ func (d *decider) failed(w mesh.Workload, item Item) *v1alpha1.WorkloadFailure {
 	}
 	if d.returned(w) {
 		f.Reason, f.Message = v1alpha1.FailureMovedBack, d.whyBack(item.Ref)
+		f.Gate = d.stoppedBy(item.Ref)
 		return f
 	}
 	if f := d.reverted(w, item); f != nil {
@@ -123,12 +130,12 @@ func (d *decider) fail(w mesh.Workload, f v1alpha1.WorkloadFailure) {
 		}
 	}
 	d.out.Failures = append(d.out.Failures, f)
-	d.out.Undecided = d.out.Undecided || !d.Spec.FailurePolicy.GoesOn() || d.Spec.MaxFailures != nil && d.out.Counts.Failed > *d.Spec.MaxFailures
+	d.out.Undecided = d.out.Undecided || f.Gate != nil || !d.Spec.FailurePolicy.GoesOn() || d.Spec.MaxFailures != nil && d.out.Counts.Failed > *d.Spec.MaxFailures
 	if d.returned(w) {
 		d.evict(w, d.origin) // on its way back
 	}
 	switch {
-	case d.Spec.FailurePolicy.MovesBack() && nextRevision(d.Inventory, w) == d.target && asked(w) != "":
+	case d.movesBack(w, &f) && nextRevision(d.Inventory, w) == d.target && (asked(w) != "" || w.Kind == mesh.KindGateway && f.Gate != nil):
 		d.out.Actions = append(d.out.Actions, *d.move(w, d.origin, d.attempt(w)+1))
 		d.motion.add(w)
 	case d.returned(w) && itemOf(d.Inventory, w, d.origin).State == Moving:

@@ -55,6 +55,10 @@ type Item struct {
 	// Remaining is true while the other revision is needed: a live pod runs on it, or the next pod would. A pod of the
 	// target that is not ready does not need it.
 	Remaining bool
+	// Checking is true while its pods are ready and the health gates of a rollout have not let it pass.
+	Checking bool
+	// Gate is what a health gate saw that stopped it.
+	Gate *v1alpha1.GateEvidence
 }
 
 // Plan returns every data plane of the two revisions with its state on the way from one to the other, gateways after

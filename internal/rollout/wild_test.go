@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"meshlift.dev/meshlift/api/v1alpha1"
+	"meshlift.dev/meshlift/internal/health"
 	"meshlift.dev/meshlift/internal/mesh"
 )
 
@@ -182,8 +183,20 @@ func wildInput(t *rapid.T) Input {
 	for range rapid.IntRange(0, 3).Draw(t, "failures") {
 		in.Failures = append(in.Failures, v1alpha1.WorkloadFailure{
 			WorkloadReference: wildReference(t), Attempt: wildNumber.Draw(t, "failed attempt"),
-			Reason: rapid.SampledFrom([]string{v1alpha1.FailureRehearsal, v1alpha1.FailureApply, v1alpha1.FailureMovedBack, ""}).Draw(t, "failure"),
+			Reason: rapid.SampledFrom([]string{v1alpha1.FailureRehearsal, v1alpha1.FailureApply, v1alpha1.FailureMovedBack, v1alpha1.FailureNotSynced, ""}).Draw(t, "failure"),
+			Gate:   rapid.SampledFrom([]*v1alpha1.GateEvidence{nil, {Gate: health.GateSync}}).Draw(t, "evidence"),
 		})
+	}
+	if rapid.Bool().Draw(t, "has gates") {
+		in.Spec.Health = &v1alpha1.Health{
+			SyncDeadline: rapid.SampledFrom([]*metav1.Duration{nil, {}, {Duration: -1}, {Duration: time.Minute}}).Draw(t, "sync deadline"),
+			OnFailure:    rapid.SampledFrom([]v1alpha1.HealthAction{v1alpha1.HealthPause, v1alpha1.HealthMoveBack, ""}).Draw(t, "when unhealthy"),
+		}
+		for _, s := range Subjects(in) {
+			in.Verdicts = append(in.Verdicts, health.Verdict{
+				Key: s.Key, State: rapid.SampledFrom([]health.State{health.Pass, health.Wait, health.Fail, ""}).Draw(t, "verdict"), Gate: health.GateSync, Reason: v1alpha1.FailureNotSynced,
+			})
+		}
 	}
 	for n, w := range in.Spec.Waves {
 		if rapid.Bool().Draw(t, "wave has a status") {

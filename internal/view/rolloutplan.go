@@ -84,7 +84,18 @@ func pace(s *v1alpha1.DataPlaneRolloutSpec, cp *v1alpha1.ControlPlane, pods int3
 			windows(" of the cluster", cp.Spec.Windows, cp.Spec.Freezes)
 		}
 	}
+	if sync := s.Health.Sync(); sync > 0 && s.Direction != v1alpha1.Back {
+		out = append(out, PaceLine{"health", healthWords(s.Health, sync)})
+	}
 	return append(out, PaceLine{"on failure", failureWords(s)})
+}
+
+func healthWords(h *v1alpha1.Health, sync time.Duration) string {
+	after := "it stays"
+	if h.MovesBack() {
+		after = "it is moved back"
+	}
+	return fmt.Sprintf("new proxies are in sync with the new istiod %s after they are ready; else %s, and no further workload is touched", window.Short(sync), after)
 }
 
 func together(s *v1alpha1.DataPlaneRolloutSpec, pods int32) string {

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -91,6 +93,34 @@ type entry struct {
 	RDSAcked text `json:"route_acked"`
 	EDSSent  text `json:"endpoint_sent"`
 	EDSAcked text `json:"endpoint_acked"`
+
+	Resources resources `json:"resources"`
+}
+
+// resources are the states of all types that the proxy asked for, by their URL. What cannot be read is not there.
+type resources map[string]struct {
+	LastError text `json:"lastError"`
+}
+
+// UnmarshalJSON never fails on valid JSON.
+func (r *resources) UnmarshalJSON(data []byte) error {
+	type plain resources
+	var p plain
+	if err := json.Unmarshal(data, &p); err != nil {
+		p = nil
+	}
+	*r = resources(p)
+	return nil
+}
+
+// rejected is the first error of the proxy, by the URL of the type.
+func (r resources) rejected() string {
+	for _, url := range slices.Sorted(maps.Keys(r)) {
+		if why := string(r[url].LastError); why != "" {
+			return url[strings.LastIndexByte(url, '.')+1:] + ": " + why
+		}
+	}
+	return ""
 }
 
 // text is a JSON string; any other value is kept as it is written, so that a field that changes its type in a future Istio
@@ -151,7 +181,7 @@ func parse(body io.Reader, replica string, limit int64) ([]Proxy, error) {
 }
 
 func (e entry) asProxy(replica string) Proxy {
-	p := Proxy{ID: string(e.Proxy), Replica: replica, Version: string(e.Istio), Cluster: string(e.Cluster), Synced: e.synced()}
+	p := Proxy{ID: string(e.Proxy), Replica: replica, Version: string(e.Istio), Cluster: string(e.Cluster), Synced: e.synced(), Rejected: e.Resources.rejected()}
 	if p.ID == "" {
 		p.ID = "unknown"
 	}

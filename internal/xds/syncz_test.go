@@ -21,6 +21,11 @@ var answers = map[string]struct {
 		`[{"cluster_id":"east","proxy":"a.b.c.shop","proxy_type":"sidecar","istio_version":"1.31.0","cluster_sent":"n1","cluster_acked":"n0","resources":{"type.googleapis.com/envoy.config.cluster.v3.Cluster":{"sent":"n1","acked":"n0","sentTime":"2026-01-01T00:00:00Z"}}}]`,
 		[]Proxy{{ID: "a.b.c.shop", Namespace: "shop", Pod: "a.b.c", Version: "1.31.0", Cluster: "east"}},
 	},
+	"1.31, rejected": {
+		`[{"proxy":"web-1.shop","istio_version":"1.31.0","listener_sent":"n1","resources":{"type.googleapis.com/envoy.config.cluster.v3.Cluster":{"sent":"n1"},"type.googleapis.com/envoy.config.listener.v3.Listener":{"sent":"n1","lastError":"no such filter"}}}]`,
+		[]Proxy{{ID: "web-1.shop", Namespace: "shop", Pod: "web-1", Version: "1.31.0", Rejected: "Listener: no such filter"}},
+	},
+	"resources became a list":    {`[{"proxy":"web-1.shop","resources":[1]}]`, []Proxy{{ID: "web-1.shop", Namespace: "shop", Pod: "web-1", Synced: true}}},
 	"nothing sent yet":           {`[{"proxy":"web-1.shop"}]`, []Proxy{{ID: "web-1.shop", Namespace: "shop", Pod: "web-1", Synced: true}}},
 	"sent and not acknowledged":  {`[{"proxy":"web-1.shop","route_sent":"x"}]`, []Proxy{{ID: "web-1.shop", Namespace: "shop", Pod: "web-1"}}},
 	"only the version of Envoy":  {`[{"proxy":"web-1.shop","proxy_version":"1.20.8"}]`, []Proxy{{ID: "web-1.shop", Namespace: "shop", Pod: "web-1", Version: "1.20.8", Synced: true}}},

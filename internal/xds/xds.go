@@ -75,6 +75,9 @@ type Proxy struct {
 	Cluster string
 	// Synced is true when the proxy has acknowledged all configuration that was sent.
 	Synced bool
+	// Rejected is the proxy's own error about what it was sent last (NACK), with the kind of the resources; "" when it rejected
+	// nothing. A version of Istio that does not tell (1.31 does) only shows that it is not in sync.
+	Rejected string
 }
 
 // Client asks istiods. It is safe for concurrent use.

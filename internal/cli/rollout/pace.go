@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -31,6 +32,8 @@ type paceFlags struct {
 	namespaceOrder []string
 	gateways       string
 	maxFailures    int32
+	syncDeadline   time.Duration
+	onUnhealthy    string
 }
 
 func (p *paceFlags) add(f *pflag.FlagSet) {
@@ -39,6 +42,8 @@ func (p *paceFlags) add(f *pflag.FlagSet) {
 	f.StringSliceVar(&p.namespaceOrder, "namespace-order", nil, "Namespaces that move first, in this order; the others follow by name")
 	f.StringVar(&p.gateways, "gateways", "", "When gateways move: Last, First, or Mixed with the sidecars (default Last)")
 	f.Int32Var(&p.maxFailures, "max-failures", -1, "With Continue and MoveBackAndContinue: how many failures are tolerated before nothing new starts (-1 = any number)")
+	f.DurationVar(&p.syncDeadline, "sync-deadline", 0, "A workload counts as moved only when its new proxies are connected to the new istiod and in sync with it, in this time after they are ready (0 = do not look)")
+	f.StringVar(&p.onUnhealthy, "on-unhealthy", "", "With --sync-deadline: what happens to a workload whose proxies are not: MoveBack or Pause; no other is touched in either case (default MoveBack)")
 }
 
 func gatewayOrders() []string {
@@ -59,6 +64,12 @@ func (p *paceFlags) check() error {
 		return exit.Usagef("--parallelism-per-namespace must not be negative; 0 means no limit")
 	case p.maxFailures < -1:
 		return exit.Usagef("--max-failures must not be negative; -1 means any number")
+	case p.syncDeadline < 0:
+		return exit.Usagef("--sync-deadline must not be negative; 0 does not look")
+	case p.onUnhealthy != "" && p.syncDeadline == 0:
+		return exit.Usagef("--on-unhealthy needs --sync-deadline, for example --sync-deadline 2m")
+	case !p.knowsAction():
+		return exit.Usagef("unknown action %q: use %s or %s", p.onUnhealthy, v1alpha1.HealthMoveBack, v1alpha1.HealthPause)
 	case p.maxPods != "":
 		v := intstr.Parse(p.maxPods)
 		if n, err := intstr.GetScaledValueFromIntOrPercent(&v, 100, false); err != nil || n < 1 || v.Type == intstr.String && n > 100 {
@@ -66,6 +77,17 @@ func (p *paceFlags) check() error {
 		}
 	}
 	return nil
+}
+
+// knowsAction spells the action as the API does.
+func (p *paceFlags) knowsAction() bool {
+	known := p.onUnhealthy == ""
+	for _, a := range []v1alpha1.HealthAction{v1alpha1.HealthMoveBack, v1alpha1.HealthPause} {
+		if strings.EqualFold(string(a), p.onUnhealthy) {
+			p.onUnhealthy, known = string(a), true
+		}
+	}
+	return known
 }
 
 // apply writes what was said into the spec.
@@ -76,6 +98,12 @@ func (p *paceFlags) apply(s *v1alpha1.DataPlaneRolloutSpec) {
 	}
 	if p.maxFailures >= 0 {
 		s.MaxFailures = new(p.maxFailures)
+	}
+	if p.syncDeadline > 0 {
+		s.Health = &v1alpha1.Health{
+			SyncDeadline: &metav1.Duration{Duration: p.syncDeadline},
+			OnFailure:    cmp.Or(v1alpha1.HealthAction(p.onUnhealthy), v1alpha1.HealthMoveBack),
+		}
 	}
 }
 
@@ -89,6 +117,7 @@ func (o *options) checkFile(cmd *cobra.Command, args []string) error {
 	}
 	for _, name := range []string{
 		"namespace", "parallelism", "parallelism-per-namespace", "max-pods", "namespace-order", "gateways", "failure-policy", "max-failures", "timeout", "back",
+		"sync-deadline", "on-unhealthy",
 	} {
 		if cmd.Flags().Changed(name) {
 			return exit.Usagef("--filename says how the rollout is: write --%s into the file instead", name)

@@ -40,12 +40,13 @@ func ready() *clitest.World {
 func TestTheFlagsOfThePaceAreWrittenIntoTheRollout(t *testing.T) {
 	w := ready()
 	if code := w.Run(t, NewCommand(w.Env), "--no-prompt", "--detach", "--parallelism", "0", "--parallelism-per-namespace", "2", "--max-pods", "25%",
-		"--namespace-order", "istio-ingress,bookinfo", "--gateways", "first", "--failure-policy", "movebackandcontinue", "--max-failures", "3"); code != exit.OK {
+		"--namespace-order", "istio-ingress,bookinfo", "--gateways", "first", "--failure-policy", "movebackandcontinue", "--max-failures", "3", "--sync-deadline", "1m", "--on-unhealthy", "pause"); code != exit.OK {
 		t.Fatalf("exit code %d\n%s%s", code, w.Output, w.Errors)
 	}
 	want := v1alpha1.DataPlaneRolloutSpec{
 		Upgrade: "1-30-to-1-31", Direction: v1alpha1.Forward, Parallelism: new(int32(0)), ParallelismPerNamespace: 2, MaxPods: new(intstr.FromString("25%")),
 		NamespaceOrder: []string{"istio-ingress", "bookinfo"}, Gateways: v1alpha1.GatewaysFirst,
+		Health:        &v1alpha1.Health{SyncDeadline: &metav1.Duration{Duration: time.Minute}, OnFailure: v1alpha1.HealthPause},
 		FailurePolicy: v1alpha1.FailureMoveBackAndContinue, MaxFailures: new(int32(3)), Timeout: metav1.Duration{Duration: 10 * time.Minute},
 	}
 	if diff := cmp.Diff(want, created(t, w).Spec); diff != "" {
@@ -64,6 +65,7 @@ func TestADryRunShowsThePlanAndChangesNothing(t *testing.T) {
 		"  order             namespaces bookinfo, then the others; gateways last",
 		"  window            0 22 * * SAT for 8h, Europe/Berlin",
 		"  freeze            year-end, from Fri 2026-12-18 00:00 UTC until Mon 2027-01-04 00:00 UTC",
+		"  health            new proxies are in sync with the new istiod 2m after they are ready; else it is moved back, and no further workload is touched",
 		"  on failure        move the failed one back, go on with the others, until more than 2 have failed; a workload has failed when it is not ready after 10m",
 		"Wave 1 canary  2 data planes to move, 4 pods; then it soaks for 1h",
 		"Wave 3 rest  1 data plane to move, 1 pod",
@@ -168,6 +170,9 @@ func TestWrongFlagsOfThePaceAreUsageErrors(t *testing.T) {
 		{"--max-pods", "many"},
 		{"--gateways", "never"},
 		{"--parallelism-per-namespace", "-1"},
+		{"--sync-deadline", "-1s"},
+		{"--on-unhealthy", "pause"},
+		{"--sync-deadline", "1m", "--on-unhealthy", "explode"},
 		{"--max-failures", "-2"},
 		{"-f", "nowhere.yaml"},
 		{"-f", "-"},

@@ -51,6 +51,8 @@ type Options struct {
 	Client   client.Client
 	Observer Observer
 	Mover    Mover
+	// Asker of the health gates.
+	Asker    Asker
 	Recorder events.EventRecorder
 	Clock    clock.Clock
 }
@@ -72,6 +74,7 @@ type motion struct {
 	flights
 	rehearsing
 	teller
+	gates gates
 	// begun are the moves that the last pass found begun and not done; the status tells them later.
 	begun []v1alpha1.WorkloadProgress
 }
@@ -118,6 +121,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	in.Failures = slices.Concat(now.refused, in.Failures)
 	in.Begun = slices.Concat(m.begun, ro.Status.Moving)
 	in.Inventory = rollout.Expect(in.Inventory, now.underWay)
+	in.Verdicts = r.examine(ctx, req.Name, m, in)
 	out := rollout.Decide(in)
 	m.begun = out.Moving
 	out.Complete = out.Complete && len(now.underWay) == 0
@@ -156,10 +160,15 @@ func (r *Reconciler) launch(ctx context.Context, req reconcile.Request, m *motio
 		if err != nil {
 			log.FromContext(ctx).Info("a move was not made", "rollout", req.Name, "workload", a.Ref.String(), "reason", err.Error())
 		}
-		if r.wake != nil {
-			r.wake(req)
-		}
+		r.again(req.Name)
 	})
+}
+
+// again has a rollout looked at soon.
+func (r *Reconciler) again(name string) {
+	if r.wake != nil {
+		r.wake(reconcile.Request{NamespacedName: types.NamespacedName{Name: name}})
+	}
 }
 
 // lasting is the context of what outlives the pass.

@@ -56,6 +56,7 @@ func (r *Reconciler) report(ctx context.Context, ro *v1alpha1.DataPlaneRollout, 
 	if apiequality.Semantic.DeepEqual(before.Status, ro.Status) {
 		return true, nil
 	}
+	r.announce(ro, before.Status.Failures)
 	m := r.motion(ro.Name)
 	if onlyCounts(before.Status, ro.Status) {
 		told := ro.DeepCopy() // the pass goes on with the rest
@@ -177,6 +178,17 @@ func (r *Reconciler) failures(ctx context.Context, in rollout.Input, list []v1al
 		}
 	}
 	return list
+}
+
+// announce tells as an event what a health gate has stopped since the last status.
+func (r *Reconciler) announce(ro *v1alpha1.DataPlaneRollout, before []v1alpha1.WorkloadFailure) {
+	for n := range ro.Status.Failures {
+		f := &ro.Status.Failures[n]
+		if f.Gate == nil || f.Reason == v1alpha1.FailureMovedBack || recorded(before, *f) {
+			continue
+		}
+		r.Recorder.Eventf(ro, nil, corev1.EventTypeWarning, f.Reason, "Gate", "%s", status.Clip(f.Message, 1024))
+	}
 }
 
 // refuse says why the rollout does not start.

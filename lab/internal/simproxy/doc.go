@@ -14,7 +14,8 @@
 // For tests the pod annotation [ModeAnnotation] changes the behaviour of one proxy.
 package simproxy
 
-// ModeAnnotation on a pod changes how its simulated proxy behaves: [ModeNack] or [ModeOff].
+// ModeAnnotation on a pod changes how its simulated proxy behaves: [ModeNack] or [ModeOff]; with "@REVISION" behind it
+// ("nack@1-31") only where that revision has injected the pod, as something that only a new istiod sends would.
 const ModeAnnotation = "lab.meshlift.dev/xds"
 
 // Values of [ModeAnnotation]. Anything else means the ordinary behaviour.

@@ -3,6 +3,7 @@ package simproxy
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -45,7 +46,7 @@ func (f *fleet) observe(ctx context.Context, pod *corev1.Pod) {
 		f.remove(pod.UID)
 		return
 	}
-	mode := pod.Annotations[ModeAnnotation]
+	mode := modeOf(pod)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if m, ok := f.running[pod.UID]; ok {
@@ -84,8 +85,17 @@ func eligible(pod *corev1.Pod) bool {
 	return pod.DeletionTimestamp == nil &&
 		pod.Spec.NodeName != "" && pod.Spec.NodeName != ProcessNode &&
 		pod.Status.Phase == corev1.PodRunning && pod.Status.PodIP != "" &&
-		pod.Annotations[ModeAnnotation] != ModeOff &&
+		modeOf(pod) != ModeOff &&
 		speaks(pod)
+}
+
+// modeOf returns how the proxy of the pod behaves; "" in the ordinary way.
+func modeOf(pod *corev1.Pod) string {
+	mode, revision, only := strings.Cut(pod.Annotations[ModeAnnotation], "@")
+	if only && pod.Annotations["istio.io/rev"] != revision {
+		return ""
+	}
+	return mode
 }
 
 // speaks says whether the pod has an injected proxy that connects by itself and runs. Pods injected with the gRPC

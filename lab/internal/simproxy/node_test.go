@@ -188,15 +188,21 @@ func TestEligible(t *testing.T) {
 		change func(*corev1.Pod)
 		want   bool
 	}{
-		"running sidecar":    {func(*corev1.Pod) {}, true},
-		"native sidecar":     {native, true},
-		"terminating":        {func(p *corev1.Pod) { p.DeletionTimestamp = &now }, false},
-		"process node":       {func(p *corev1.Pod) { p.Spec.NodeName = ProcessNode }, false},
-		"pending":            {func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }, false},
-		"without address":    {func(p *corev1.Pod) { p.Status.PodIP = "" }, false},
-		"without proxy":      {func(p *corev1.Pod) { p.Spec.Containers = p.Spec.Containers[:1] }, false},
-		"not injected":       {func(p *corev1.Pod) { proxyOf(p).Env = nil }, false},
-		"switched off":       {func(p *corev1.Pod) { p.Annotations[ModeAnnotation] = ModeOff }, false},
+		"running sidecar": {func(*corev1.Pod) {}, true},
+		"native sidecar":  {native, true},
+		"terminating":     {func(p *corev1.Pod) { p.DeletionTimestamp = &now }, false},
+		"process node":    {func(p *corev1.Pod) { p.Spec.NodeName = ProcessNode }, false},
+		"pending":         {func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }, false},
+		"without address": {func(p *corev1.Pod) { p.Status.PodIP = "" }, false},
+		"without proxy":   {func(p *corev1.Pod) { p.Spec.Containers = p.Spec.Containers[:1] }, false},
+		"not injected":    {func(p *corev1.Pod) { proxyOf(p).Env = nil }, false},
+		"switched off":    {func(p *corev1.Pod) { p.Annotations[ModeAnnotation] = ModeOff }, false},
+		"switched off elsewhere": {func(p *corev1.Pod) {
+			p.Annotations[ModeAnnotation], p.Annotations["istio.io/rev"] = ModeOff+"@1-31", "1-30"
+		}, true},
+		"switched off here": {func(p *corev1.Pod) {
+			p.Annotations[ModeAnnotation], p.Annotations["istio.io/rev"] = ModeOff+"@1-31", "1-31"
+		}, false},
 		"rejecting":          {func(p *corev1.Pod) { p.Annotations[ModeAnnotation] = ModeNack }, true},
 		"gRPC agent":         {setEnv("ISTIO_META_GENERATOR", "grpc"), false},
 		"proxy crashed":      {func(p *corev1.Pod) { p.Status.ContainerStatuses[0].State = waiting("CrashLoopBackOff") }, false},

@@ -187,7 +187,7 @@ func (p *proxy) open(ctx context.Context, conn *grpc.ClientConn, t target) (*ses
 	if err != nil {
 		return nil, fmt.Errorf("istiod %s: %w", t.Host, err)
 	}
-	return newSession(s, encoded, p.pod.Annotations[ModeAnnotation] == ModeNack), nil
+	return newSession(s, encoded, modeOf(p.pod) == ModeNack), nil
 }
 
 // refresh drops what may have caused a failure, so that the next attempt asks the API server again.
