@@ -310,7 +310,8 @@ func (d *decision) remove(from string, spec *v1alpha1.DecommissionRequest) Step 
 		return unmet(v1alpha1.ReasonInProgress, "istiod %s is being scaled to zero", from)
 	}
 	if end := status.ScaledDownAt.Add(spec.Soak.Duration); d.in.Now.Before(end) {
-		d.out.Again = end.Sub(d.in.Now)
+		// No timer is longer than this: when the clock is set back, one that was made before would end too late.
+		d.out.Again = min(end.Sub(d.in.Now), later)
 		return unmet(v1alpha1.ReasonSoaking, "istiod %s is scaled to zero and watched until %s; withdraw the decommission to bring it back", from, end.UTC().Format(time.RFC3339))
 	}
 	d.out.Action = Uninstall

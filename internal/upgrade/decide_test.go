@@ -217,6 +217,21 @@ func TestTheDecommissionSwitchesEndsTheHandoverScalesSoaksAndOnlyThenUninstalls(
 	}
 }
 
+func TestASoakIsLookedAtAgainSoonEnoughForAClockThatIsSetBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		since, again time.Duration
+	}{
+		"near its end":     {58 * time.Second, 2 * time.Second},
+		"at its beginning": {0, later},
+		// By this clock the old istiod was scaled down in the future.
+		"the clock was set back": {-12 * time.Minute, later},
+	} {
+		if got := Decide(input(newRev, requested, switched, scaledDown(c.since))); got.Action != Nothing || got.Again != c.again {
+			t.Errorf("%s: action %q, again after %s, want %s", name, got.Action, got.Again, c.again)
+		}
+	}
+}
+
 func TestDecommissionIsRefusedForEachSingleUserByEachSourceAlone(t *testing.T) {
 	loose := func(owner string, role mesh.Role) func(*Input) {
 		return func(in *Input) {

@@ -140,12 +140,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	return reconcile.Result{RequeueAfter: again(in.Now, out, len(now.underWay) > 0 || !told || now.err != nil)}, nil
 }
 
+// longest is how long a rollout that waits for a time sleeps at most: a timer that was made before the clock jumped would end
+// too late.
+const longest = 15 * time.Second
+
 // again is when to look next without any event: soon while something is under way or not told yet, else when the decision
-// says so; 0 for not at all.
+// says so, or after [longest]; 0 for not at all.
 func again(now time.Time, out rollout.Outcome, soon bool) time.Duration {
 	after := time.Duration(0)
 	if !out.Again.IsZero() {
-		after = max(time.Second, out.Again.Sub(now))
+		after = min(max(time.Second, out.Again.Sub(now)), longest)
 	}
 	if soon || len(out.Actions) > 0 {
 		return min(tellInterval, cmp.Or(after, tellInterval))
