@@ -123,6 +123,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	in.Inventory = rollout.Expect(in.Inventory, now.underWay)
 	in.Verdicts = r.examine(ctx, req.Name, m, in)
 	out := rollout.Decide(in)
+	out.Moving = now.written(out.Moving, in.Begun)
 	m.begun = out.Moving
 	out.Complete = out.Complete && len(now.underWay) == 0
 	m.settle(out.Actions, looked)

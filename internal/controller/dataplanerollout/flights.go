@@ -23,9 +23,9 @@ const (
 	// writers is how many workloads are changed at the same time; more would only queue in the API server, and a pause
 	// could not hold them back.
 	writers = 16
-	// patience is how long the caches are waited for to show a move. The worst that a stale cache does is a write that
-	// changes nothing.
-	patience = 5 * time.Second
+	// patience is how long the caches are waited for to show a move that was answered. After that somebody must have written
+	// the workload again, and only caches that are further behind have it mistaken.
+	patience = 15 * time.Second
 	// firstRetry and lastRetry are how long a failed request waits for its next try; it doubles with each.
 	firstRetry, lastRetry = 250 * time.Millisecond, 30 * time.Second
 	// evictAgain is when a refused eviction is asked for again; nothing tells when a PodDisruptionBudget allows it.
@@ -64,6 +64,8 @@ type flights struct {
 type standing struct {
 	// underWay are actions that the caches do not show yet.
 	underWay []rollout.Action
+	// unwritten are moves under way of which nobody knows whether the cluster has them: not answered yet, or with an error.
+	unwritten map[mesh.Ref]bool
 	// refused moves that the status does not hold yet.
 	refused []v1alpha1.WorkloadFailure
 	// waiting says what the next eviction of a workload waits for.
@@ -76,8 +78,11 @@ type standing struct {
 func (f *flights) stand(inv *mesh.Inventory, known []v1alpha1.WorkloadFailure, now time.Time) standing {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := standing{waiting: map[mesh.Ref]string{}}
+	s := standing{waiting: map[mesh.Ref]string{}, unwritten: map[mesh.Ref]bool{}}
 	for ref, x := range f.all {
+		if x.moves() && (x.landed.IsZero() || x.err != nil) && !rollout.Seen(inv, x.action) {
+			s.unwritten[ref] = true
+		}
 		switch {
 		case x.landed.IsZero():
 			s.underWay = append(s.underWay, x.action)
@@ -105,6 +110,18 @@ func (f *flights) stand(inv *mesh.Inventory, known []v1alpha1.WorkloadFailure, n
 		}
 	}
 	return s
+}
+
+// moves tells whether the action is what a workload is moved with.
+func (x *flight) moves() bool { return len(x.action.Evict) == 0 && !x.action.Restore }
+
+// written leaves out the moves that may not be in the cluster, unless they had been begun before. Who took one of those for
+// begun would take a workload that a failed request left as it was for one that somebody wrote again.
+func (s standing) written(moving, begun []v1alpha1.WorkloadProgress) []v1alpha1.WorkloadProgress {
+	return slices.DeleteFunc(slices.Clone(moving), func(p v1alpha1.WorkloadProgress) bool {
+		same := func(b v1alpha1.WorkloadProgress) bool { return b.WorkloadReference == p.WorkloadReference }
+		return s.unwritten[mesh.Ref{Kind: p.Kind, Namespace: p.Namespace, Name: p.Name}] && !slices.ContainsFunc(begun, same)
+	})
 }
 
 // settle forgets failed requests and evictions that the decision does not try again.

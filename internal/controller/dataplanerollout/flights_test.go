@@ -68,6 +68,39 @@ func TestAMoveWhoseAnswerWasLostIsNoErrorOnceItIsSeen(t *testing.T) {
 	}
 }
 
+// A workload that a failed request left as it was must not look like one that somebody wrote again: that is moved by a claim.
+func TestAMoveIsBegunWhenTheClusterHasIt(t *testing.T) {
+	a := action("x")
+	moving := []v1alpha1.WorkloadProgress{{WorkloadReference: rollout.Reference(a.Ref), Attempt: 1}}
+	for _, c := range []struct {
+		name   string
+		answer error
+		seen   bool
+		before []v1alpha1.WorkloadProgress
+		begun  int
+	}{
+		{"answered", nil, false, nil, 1},
+		{"failed", errors.New("timeout"), false, nil, 0},
+		{"failed, but it was done", errors.New("timeout"), true, nil, 1},
+		{"a retry failed", errors.New("timeout"), false, moving, 1},
+	} {
+		f := &flights{}
+		fly(f, c.answer, a)
+		s := f.stand(inventory(c.seen, a), nil, time.Now())
+		if got := s.written(moving, c.before); len(got) != c.begun {
+			t.Errorf("%s: begun are %v, want %d", c.name, got, c.begun)
+		}
+	}
+	f, answer := &flights{}, make(chan struct{})
+	landed := make(chan struct{})
+	f.launch(t.Context(), []rollout.Action{a}, func(context.Context, rollout.Action) error { <-answer; return nil }, func(rollout.Action, error) { close(landed) })
+	if got := f.stand(inventory(false, a), nil, time.Now()).written(moving, nil); len(got) != 0 {
+		t.Errorf("begun before it is answered: %v", got)
+	}
+	close(answer)
+	<-landed
+}
+
 func TestAFailedRequestIsForgottenWhenNobodyWantsItAnyMore(t *testing.T) {
 	f, a, b := &flights{}, action("x"), action("y")
 	fly(f, errors.New("connection reset"), a, b)
