@@ -64,11 +64,11 @@ test-unit: ## Run the unit tests of all modules (those of the lab module need a 
 
 .PHONY: test-lab
 test-lab: build lab ## Run the tests on the lab.
-	$(GO) test -count 1 -parallel 6 -timeout $(LAB_TIMEOUT) $(LAB_TESTS)
+	$(GO) test -count 1 -parallel 4 -timeout $(LAB_TIMEOUT) $(LAB_TESTS)
 
 .PHONY: test-long
 test-long: build lab ## Run the tests on the lab with every kind of installation and 200 seeds of SIGKILLs (about an hour).
-	$(GO) test -count 1 -parallel 6 -timeout 3h ./test/lab -args -inside.all -chaos.seeds 200
+	$(GO) test -count 1 -parallel 4 -timeout 3h ./test/lab -args -inside.all -chaos.seeds 200
 
 .PHONY: chaos
 chaos: build lab ## Run 200 whole upgrades under random faults (SEEDS, FIRST, LABS; an hour on two cores).

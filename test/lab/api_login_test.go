@@ -24,7 +24,7 @@ func browser(t *testing.T) *http.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &http.Client{Jar: jar, Timeout: 20 * time.Second}
+	return &http.Client{Jar: jar, Timeout: time.Minute}
 }
 
 func (s *served) session(t *testing.T) {
@@ -85,7 +85,7 @@ func (s *served) provider(t *testing.T, redirect string) string {
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); _ = f.Close() })
 	issuer := ""
-	labtest.Eventually(t, 30*time.Second, "the provider serves", func(context.Context) string {
+	labtest.Eventually(t, "the provider serves", func(context.Context) string {
 		text, _ := os.ReadFile(log)
 		if at := regexp.MustCompile(`http://127\.0\.0\.1:\d+/\n`).Find(text); at != nil {
 			issuer = strings.TrimSpace(string(at))
@@ -135,7 +135,7 @@ func (s *served) oidc(t *testing.T) {
 		t.Errorf("without a role: %d", code)
 	}
 	s.Kubectl(t, nil, "create", "clusterrolebinding", "oidc", "--clusterrole=meshlift-viewer", "--user=oidc:id2")
-	labtest.Eventually(t, time.Minute, "the role counts", func(ctx context.Context) string {
+	labtest.Eventually(t, "the role counts", func(ctx context.Context) string {
 		if code, text := s.call(ctx, b, "anonymous", "GET", "/meshes/prod", ""); code != http.StatusOK {
 			return text
 		}

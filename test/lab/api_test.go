@@ -75,7 +75,7 @@ func (s *served) run(t *testing.T, address string, flags ...string) {
 	t.Helper()
 	hubUntilTheEnd(t, s.Lab, s.log, append([]string{"--api-insecure", "--api-bind-address=" + address}, flags...)...)
 	s.base = "http://" + address + "/api/v1"
-	labtest.Eventually(t, time.Minute, "the API answers", func(ctx context.Context) string {
+	labtest.Eventually(t, "the API answers", func(ctx context.Context) string {
 		code, text := s.call(ctx, http.DefaultClient, "viewer", "GET", "/clusters/east", "")
 		if code != http.StatusOK {
 			return text
@@ -253,7 +253,7 @@ func (s *served) audited(t *testing.T) {
 	if code, text := s.call(t.Context(), http.DefaultClient, "approver", "POST", "/upgrades/up/approve", `{"wave":"first"}`); code != http.StatusOK || !strings.Contains(text, `"approvedBy":"system:serviceaccount:people:approver"`) {
 		t.Fatalf("%d %s", code, text)
 	}
-	labtest.Eventually(t, 30*time.Second, "the approval is an Event", func(context.Context) string {
+	labtest.Eventually(t, "the approval is an Event", func(context.Context) string {
 		events := s.Kubectl(t, nil, "get", "events", "-A", "-o", "jsonpath={range .items[*]}{.reason} {.message}{\"\\n\"}{end}")
 		if !strings.Contains(events, "UserAction system:serviceaccount:people:approver: approveWave (done)") {
 			return events

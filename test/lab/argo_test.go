@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -84,7 +83,7 @@ func (c *cluster) argoMoves(t *testing.T) {
 	before := map[string]string{}
 	for name, n := range pods {
 		c.allOn(t, "argo", name, oldRev, n)
-		labtest.Eventually(t, time.Minute, "Rollout "+name+" is healthy", func(ctx context.Context) string {
+		labtest.Eventually(t, "Rollout "+name+" is healthy", func(ctx context.Context) string {
 			phase, hash, step, err := c.argoRollout(ctx, name)
 			before[name] = hash + " at step " + step
 			if err != nil || phase != "Healthy" {
@@ -101,7 +100,7 @@ func (c *cluster) argoMoves(t *testing.T) {
 		c.ok(t, args...)
 		for name, n := range pods {
 			c.allOn(t, "argo", name, to, n)
-			labtest.Eventually(t, time.Minute, "Rollout "+name+" is as it was", func(ctx context.Context) string {
+			labtest.Eventually(t, "Rollout "+name+" is as it was", func(ctx context.Context) string {
 				phase, hash, step, err := c.argoRollout(ctx, name)
 				if now := hash + " at step " + step; err != nil || phase != "Healthy" || now != before[name] {
 					return fmt.Sprintf("it is %s, %s, was %s: %v", phase, now, before[name], err)
@@ -130,7 +129,7 @@ func (c *cluster) claimKeepsBudget(t *testing.T) {
 		Spec:       policyv1.PodDisruptionBudgetSpec{MinAvailable: ptr.To(intstr.FromInt32(2)), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "db"}}},
 	}
 	c.create(t, d)
-	labtest.Eventually(t, time.Minute, "the budget is counted", func(ctx context.Context) string {
+	labtest.Eventually(t, "the budget is counted", func(ctx context.Context) string {
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(d), d); err != nil || d.Status.ObservedGeneration == 0 || d.Status.CurrentHealthy < 2 {
 			return fmt.Sprintf("%+v %v", d.Status, err)
 		}
@@ -141,7 +140,7 @@ func (c *cluster) claimKeepsBudget(t *testing.T) {
 	if r.Code != 0 {
 		t.Fatalf("exit code %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	labtest.Eventually(t, time.Minute, "the eviction waits for its budget and says so", func(ctx context.Context) string {
+	labtest.Eventually(t, "the eviction waits for its budget and says so", func(ctx context.Context) string {
 		list := &v1alpha1.DataPlaneRolloutList{}
 		if err := c.Client.List(ctx, list); err != nil {
 			return err.Error()

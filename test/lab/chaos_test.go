@@ -142,9 +142,9 @@ func (c *chaos) upgradeUnderFire(t *testing.T, random *rand.Rand) int {
 	defer func() { stop(); wg.Wait() }()
 
 	c.create(t, &v1alpha1.ClusterUpgrade{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.ClusterUpgradeSpec{Version: fmt.Sprintf("1.%d", c.minor+1)}})
-	c.reached(t, name, v1alpha1.ConditionEnvoyFiltersHandled, 3*time.Minute)
+	c.reached(t, name, v1alpha1.ConditionEnvoyFiltersHandled)
 	c.create(t, &v1alpha1.DataPlaneRollout{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.DataPlaneRolloutSpec{Upgrade: name, Parallelism: new(int32(2))}})
-	labtest.Eventually(t, 3*time.Minute, "the rollout completes", func(ctx context.Context) string {
+	labtest.Eventually(t, "the rollout completes", func(ctx context.Context) string {
 		r := &v1alpha1.DataPlaneRollout{}
 		if err := c.Client.Get(ctx, client.ObjectKey{Name: name}, r); err != nil {
 			return err.Error()
@@ -154,8 +154,8 @@ func (c *chaos) upgradeUnderFire(t *testing.T, random *rand.Rand) int {
 		}
 		return fmt.Sprintf("%s %v", r.Status.Progress, r.Status.Failures)
 	})
-	c.reached(t, name, v1alpha1.ConditionDataPlanesMoved, time.Minute)
-	labtest.Eventually(t, time.Minute, "request the decommission", func(ctx context.Context) string {
+	c.reached(t, name, v1alpha1.ConditionDataPlanesMoved)
+	labtest.Eventually(t, "request the decommission", func(ctx context.Context) string {
 		u := c.upgrade(t, name)
 		u.Spec.Decommission = &v1alpha1.DecommissionRequest{By: "chaos", At: metav1.Now(), Soak: metav1.Duration{Duration: time.Millisecond}}
 		if err := c.Client.Update(ctx, u); err != nil {
@@ -163,7 +163,7 @@ func (c *chaos) upgradeUnderFire(t *testing.T, random *rand.Rand) int {
 		}
 		return ""
 	})
-	c.reached(t, name, v1alpha1.ConditionReady, 3*time.Minute)
+	c.reached(t, name, v1alpha1.ConditionReady)
 	c.minor++
 	return int(kills.Load())
 }

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -85,7 +84,7 @@ func (c *cluster) upgradeAgent(t *testing.T) (wait func()) {
 
 func (c *cluster) agentIs(t *testing.T, version string) {
 	t.Helper()
-	labtest.Eventually(t, 2*time.Minute, "every pod of the agent is of version "+version, func(ctx context.Context) string {
+	labtest.Eventually(t, "every pod of the agent is of version "+version, func(ctx context.Context) string {
 		d := &appsv1.Deployment{}
 		if err := c.Client.Get(ctx, client.ObjectKey{Namespace: ours, Name: "asm-controller"}, d); err != nil {
 			return err.Error()

@@ -51,7 +51,7 @@ func TestChecksFindWhatIsPlantedInARealCluster(t *testing.T) {
 			if err := yaml.Unmarshal([]byte(text), &u.Object); err != nil {
 				t.Fatal(err)
 			}
-			labtest.Eventually(t, propagation, "nobody validates", func(ctx context.Context) string {
+			labtest.Eventually(t, "nobody validates", func(ctx context.Context) string {
 				if err := l.Client.Create(ctx, u.DeepCopy()); err != nil {
 					return err.Error()
 				}
@@ -82,7 +82,7 @@ func TestChecksFindWhatIsPlantedInARealCluster(t *testing.T) {
 	t.Run("errors keep an upgrade from starting, unless they are ignored by name, which is recorded", func(t *testing.T) { startIsRefused(t, l) })
 	t.Run("an istiod that is down", func(t *testing.T) {
 		l.Kubectl(t, nil, "-n", "istio-system", "scale", "deployment", "istiod-1-30", "--replicas", "0")
-		labtest.Eventually(t, time.Minute, "it is down", func(context.Context) string {
+		labtest.Eventually(t, "it is down", func(context.Context) string {
 			if list := found(check(t, l, 3, "--to", "1.31", "--revision", "canary")); !slices.Contains(list, "error istiod-health istio-system/Deployment/istiod-1-30") {
 				return fmt.Sprint(list)
 			}
@@ -101,7 +101,7 @@ func plant(t *testing.T, l *labtest.Lab) {
 	// The CRDs come with a policy that lets no older ones in; a cluster that has older ones does not have it.
 	l.Kubectl(t, nil, "delete", "validatingadmissionpolicybinding", "safe-upgrades.gateway.networking.k8s.io", "--ignore-not-found")
 	crd := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "apiextensions.k8s.io/v1", Kind: "CustomResourceDefinition"}, ObjectMeta: metav1.ObjectMeta{Name: "tlsroutes.gateway.networking.k8s.io"}}
-	labtest.Eventually(t, propagation, "the CRD is of an older bundle", func(ctx context.Context) string {
+	labtest.Eventually(t, "the CRD is of an older bundle", func(ctx context.Context) string {
 		older := client.RawPatch(types.MergePatchType, []byte(`{"metadata": {"annotations": {"gateway.networking.k8s.io/bundle-version": "v1.4.0"}}}`))
 		if err := l.Client.Patch(ctx, crd.DeepCopy(), older); err != nil {
 			return err.Error()

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -52,7 +51,7 @@ func (c *cluster) catalog(t *testing.T, file string) {
 // create creates an object; it tries again while the agent's webhook does not answer.
 func (c *cluster) create(t *testing.T, o client.Object) {
 	t.Helper()
-	labtest.Eventually(t, time.Minute, fmt.Sprintf("create %T %s", o, o.GetName()), func(ctx context.Context) string {
+	labtest.Eventually(t, fmt.Sprintf("create %T %s", o, o.GetName()), func(ctx context.Context) string {
 		if err := c.Client.Create(ctx, o); err != nil && !strings.Contains(err.Error(), "already exists") {
 			return err.Error()
 		}
@@ -105,9 +104,9 @@ func (c *cluster) upgrade(t *testing.T, name string) *v1alpha1.ClusterUpgrade {
 }
 
 // reached waits until a condition of an upgrade is True.
-func (c *cluster) reached(t *testing.T, name, condition string, within time.Duration) {
+func (c *cluster) reached(t *testing.T, name, condition string) {
 	t.Helper()
-	labtest.Eventually(t, within, "ClusterUpgrade "+name+" reaches "+condition, func(ctx context.Context) string {
+	labtest.Eventually(t, "ClusterUpgrade "+name+" reaches "+condition, func(ctx context.Context) string {
 		u := &v1alpha1.ClusterUpgrade{}
 		if err := c.Client.Get(ctx, client.ObjectKey{Name: name}, u); err != nil {
 			return err.Error()
@@ -159,7 +158,7 @@ func (c *cluster) restart(t *testing.T, namespace, name string) {
 			t.Fatal(err)
 		}
 	}
-	labtest.Eventually(t, time.Minute, "new pods of "+namespace+"/"+name+" are ready", func(ctx context.Context) string {
+	labtest.Eventually(t, "new pods of "+namespace+"/"+name+" are ready", func(ctx context.Context) string {
 		now := &corev1.PodList{}
 		if err := c.Client.List(ctx, now, mine...); err != nil {
 			return err.Error()

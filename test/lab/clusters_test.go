@@ -41,7 +41,7 @@ func setupFleet(t *testing.T) *fleet {
 		namespace(t, *to, "istio-system", nil)
 	}
 	f.Kubectl(t, nil, "apply", "--server-side", "-f", filepath.Join(f.Root, "charts", "meshlift", "crds"))
-	f.Kubectl(t, nil, "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+	f.Kubectl(t, nil, "wait", "--for=condition=Established", "crd", "--all", "--timeout=5m")
 	namespace(t, f.Lab, "cpaas-system", nil)
 	hubUntilTheEnd(t, f.Lab, f.log, "--api-bind-address=0")
 	return f
@@ -62,10 +62,10 @@ func (f *fleet) cli(t *testing.T, code int, args ...string) string {
 }
 
 // connection waits until the hub says that of a cluster, and returns how long that took.
-func (f *fleet) connection(t *testing.T, name string, want metav1.ConditionStatus, within time.Duration) time.Duration {
+func (f *fleet) connection(t *testing.T, name string, want metav1.ConditionStatus) time.Duration {
 	t.Helper()
 	begin := time.Now()
-	labtest.Eventually(t, within, fmt.Sprintf("cluster %s: Connected=%s", name, want), func(ctx context.Context) string {
+	labtest.Eventually(t, fmt.Sprintf("cluster %s: Connected=%s", name, want), func(ctx context.Context) string {
 		m := &hub.MemberCluster{}
 		if err := f.Client.Get(ctx, client.ObjectKey{Name: name}, m); err != nil {
 			return err.Error()
@@ -80,7 +80,7 @@ func (f *fleet) connection(t *testing.T, name string, want metav1.ConditionStatu
 
 func (f *fleet) heard(t *testing.T, cluster, reason string) {
 	t.Helper()
-	labtest.Eventually(t, 20*time.Second, "the event "+reason+" of "+cluster, func(ctx context.Context) string {
+	labtest.Eventually(t, "the event "+reason+" of "+cluster, func(ctx context.Context) string {
 		var all corev1.EventList
 		if err := f.Client.List(ctx, &all); err != nil {
 			return err.Error()
@@ -146,7 +146,7 @@ func (f *fleet) catalogArrives(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, l := range []*labtest.Lab{f.east, f.west} {
-		labtest.Eventually(t, 30*time.Second, "the Catalog is in the cluster", func(ctx context.Context) string {
+		labtest.Eventually(t, "the Catalog is in the cluster", func(ctx context.Context) string {
 			got := &v1alpha1.Catalog{}
 			if err := l.Client.Get(ctx, client.ObjectKey{Name: v1alpha1.SingletonName}, got); err != nil {
 				return err.Error()
@@ -180,15 +180,15 @@ func (f *fleet) freeze(t *testing.T) (thaw func()) {
 
 func (f *fleet) freezes(t *testing.T) {
 	thaw := f.freeze(t)
-	t.Logf("noticed after %s", f.connection(t, "east", metav1.ConditionFalse, time.Minute).Round(time.Second))
+	t.Logf("noticed after %s", f.connection(t, "east", metav1.ConditionFalse).Round(time.Second))
 	f.heard(t, "east", "Disconnected")
 	if out := f.cli(t, 0, "cluster", "list"); !strings.Contains(out, "does not answer within") {
 		t.Error(out)
 	}
 	f.cli(t, 0, "cluster", "add", "west", "--kubeconfig", f.west.Kubeconfig, "--install-agent=false")
-	f.connection(t, "west", metav1.ConditionTrue, time.Second)
+	f.connection(t, "west", metav1.ConditionTrue)
 	thaw()
-	t.Logf("back after %s", f.connection(t, "east", metav1.ConditionTrue, time.Minute).Round(time.Second))
+	t.Logf("back after %s", f.connection(t, "east", metav1.ConditionTrue).Round(time.Second))
 	f.heard(t, "east", "Reconnected")
 }
 
@@ -199,14 +199,14 @@ func (f *fleet) rotates(t *testing.T) {
 	if len(before) != 1 || len(after) != 1 || before[0] == after[0] {
 		t.Errorf("tokens %q, then %q", before, after)
 	}
-	f.connection(t, "west", metav1.ConditionTrue, 20*time.Second)
+	f.connection(t, "west", metav1.ConditionTrue)
 	// A token that somebody takes away is told, and mended by the next rotation.
 	for _, name := range after {
 		if err := f.west.Client.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "cpaas-system", Name: name}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	f.connection(t, "west", metav1.ConditionFalse, time.Minute)
+	f.connection(t, "west", metav1.ConditionFalse)
 	if out := f.cli(t, 0, "cluster", "list"); !strings.Contains(out, "refuses the credentials of the hub") {
 		t.Error(out)
 	}
@@ -228,7 +228,7 @@ func (f *fleet) tokens(t *testing.T, l *labtest.Lab) []string {
 
 func (f *fleet) removesByForce(t *testing.T) {
 	thaw := f.freeze(t)
-	t.Logf("noticed after %s", f.connection(t, "east", metav1.ConditionFalse, time.Minute).Round(time.Second))
+	t.Logf("noticed after %s", f.connection(t, "east", metav1.ConditionFalse).Round(time.Second))
 	if out := f.cli(t, 5, "cluster", "remove", "east", "--yes"); !strings.Contains(out, "cluster remove east --force") {
 		t.Error(out)
 	}
@@ -237,7 +237,7 @@ func (f *fleet) removesByForce(t *testing.T) {
 }
 
 func (f *fleet) removes(t *testing.T) {
-	labtest.Eventually(t, 30*time.Second, "the hub has told west of its mesh", func(ctx context.Context) string {
+	labtest.Eventually(t, "the hub has told west of its mesh", func(ctx context.Context) string {
 		cp := &v1alpha1.ControlPlane{}
 		if err := f.west.Client.Get(ctx, client.ObjectKey{Name: v1alpha1.SingletonName}, cp); err != nil {
 			return err.Error()
@@ -253,7 +253,7 @@ func (f *fleet) removes(t *testing.T) {
 		t.Errorf("%v, spec.hub %+v", err, cp.Spec.Hub)
 	}
 	gone := func(l *labtest.Lab, o client.Object) {
-		labtest.Eventually(t, 30*time.Second, fmt.Sprintf("%T %s is gone", o, o.GetName()), func(ctx context.Context) string {
+		labtest.Eventually(t, fmt.Sprintf("%T %s is gone", o, o.GetName()), func(ctx context.Context) string {
 			if err := l.Client.Get(ctx, client.ObjectKeyFromObject(o), o); !apierrors.IsNotFound(err) {
 				return fmt.Sprintf("it is there (%v)", err)
 			}

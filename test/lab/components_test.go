@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -65,7 +64,7 @@ func setupPlatform(t *testing.T) *platform {
 		}
 	})
 	p.Kubectl(t, nil, "apply", "-f", filepath.Join(p.Root, "charts", "meshlift", "crds"))
-	p.Kubectl(t, nil, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+	p.Kubectl(t, nil, "wait", "--for=condition=Established", "crd", "--all", "--timeout=5m")
 	kubeconfig, err := os.ReadFile(p.east.Kubeconfig)
 	if err != nil {
 		t.Fatal(err)
@@ -165,7 +164,7 @@ func (p *platform) release(t *testing.T, ns, name string) *release.Release {
 func (p *platform) row(t *testing.T, name, running, offered string, phase hub.ComponentPhase) hub.ComponentStatus {
 	t.Helper()
 	var out hub.ComponentStatus
-	labtest.Eventually(t, time.Minute, name+" is "+string(phase)+" at "+running, func(ctx context.Context) string {
+	labtest.Eventually(t, name+" is "+string(phase)+" at "+running, func(ctx context.Context) string {
 		m := &hub.MemberCluster{}
 		if err := p.Client.Get(ctx, client.ObjectKey{Name: "east"}, m); err != nil {
 			return err.Error()
@@ -183,7 +182,7 @@ func (p *platform) row(t *testing.T, name, running, offered string, phase hub.Co
 // ready waits until step 1 has an answer.
 func (p *platform) ready(t *testing.T, want metav1.ConditionStatus, about string) {
 	t.Helper()
-	labtest.Eventually(t, time.Minute, "ComponentsReady is "+string(want)+" with "+about, func(ctx context.Context) string {
+	labtest.Eventually(t, "ComponentsReady is "+string(want)+" with "+about, func(ctx context.Context) string {
 		m := &hub.MemberCluster{}
 		if err := p.Client.Get(ctx, client.ObjectKey{Name: "east"}, m); err != nil {
 			return err.Error()
@@ -221,7 +220,7 @@ func (p *platform) areFound(t *testing.T) {
 }
 
 func (p *platform) oneIsUpgraded(t *testing.T) {
-	r := p.CLI(t, "components", "upgrade", "jaeger-operator", "--cluster", "east", "--timeout", "2m")
+	r := p.CLI(t, "components", "upgrade", "jaeger-operator", "--cluster", "east", "--timeout", "5m")
 	if r.Code != 0 || !strings.Contains(r.Stdout, "version 2.1.0 runs") {
 		t.Fatalf("exit code %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
@@ -240,14 +239,14 @@ func (p *platform) oneIsUpgraded(t *testing.T) {
 }
 
 func (p *platform) allAreUpgraded(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), p.Meshlift(), "components", "upgrade", "--all", "--cluster", "east", "--timeout", "3m", "--kubeconfig", p.Kubeconfig)
+	cmd := exec.CommandContext(t.Context(), p.Meshlift(), "components", "upgrade", "--all", "--cluster", "east", "--timeout", "5m", "--kubeconfig", p.Kubeconfig)
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	// A hook of the chart holds the upgrade in the middle for some seconds.
-	labtest.Eventually(t, time.Minute, "the upgrade is under way", func(ctx context.Context) string {
+	labtest.Eventually(t, "the upgrade is under way", func(ctx context.Context) string {
 		r, err := p.helm.Release(ctx, "flagger-system", "canary")
 		if err != nil || r.Status != "pending-upgrade" {
 			return fmt.Sprintf("%+v %v", r, err)
@@ -282,7 +281,7 @@ func (p *platform) allAreUpgraded(t *testing.T) {
 func (p *platform) failureKeepsTheOld(t *testing.T) {
 	p.catalog(t, "1.2.0") // its image cannot be pulled
 	p.row(t, "flagger-operator", "1.1.0", "1.2.0", hub.ComponentUpgradeable)
-	r := p.CLI(t, "components", "upgrade", "flagger-operator", "--cluster", "east", "--timeout", "3m")
+	r := p.CLI(t, "components", "upgrade", "flagger-operator", "--cluster", "east", "--timeout", "5m")
 	if r.Code != 1 || !strings.Contains(r.Stdout, "version 1.2.0 of Helm release canary in flagger-system did not become ready") ||
 		!strings.Contains(r.Stdout, "ImagePull") || !strings.Contains(r.Stdout, "the old version is kept") {
 		t.Errorf("exit code %d\n%s%s", r.Code, r.Stdout, r.Stderr)
@@ -295,7 +294,7 @@ func (p *platform) failureKeepsTheOld(t *testing.T) {
 	available(t, p.east, "flagger-system", "canary")
 	p.ready(t, metav1.ConditionFalse, "could not be upgraded: Flagger Operator (version 1.2.0")
 	// A later request is a retry, and fails like the first.
-	if r := p.CLI(t, "components", "upgrade", "flagger-operator", "--cluster", "east", "--timeout", "3m"); r.Code != 1 || !strings.Contains(r.Stdout, "did not become ready") {
+	if r := p.CLI(t, "components", "upgrade", "flagger-operator", "--cluster", "east", "--timeout", "5m"); r.Code != 1 || !strings.Contains(r.Stdout, "did not become ready") {
 		t.Errorf("exit code %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	p.row(t, "flagger-operator", "1.1.0", "1.2.0", hub.ComponentFailed)

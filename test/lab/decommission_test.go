@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -54,7 +53,7 @@ func (c *cluster) decommissionIsRefused(t *testing.T) {
 		t.Run("decommission is refused because of one "+string(source), func(t *testing.T) {
 			c.create(t, user)
 			c.request(t, nil)
-			labtest.Eventually(t, time.Minute, "the user is seen", func(context.Context) string {
+			labtest.Eventually(t, "the user is seen", func(context.Context) string {
 				for _, b := range c.upgrade(t, upgrade).Status.Blockers {
 					if b.Source == source {
 						return ""
@@ -72,7 +71,7 @@ func (c *cluster) decommissionIsRefused(t *testing.T) {
 			if err := c.Client.Delete(t.Context(), user, client.GracePeriodSeconds(0)); err != nil {
 				t.Fatal(err)
 			}
-			labtest.Eventually(t, time.Minute, "nothing blocks any more", func(context.Context) string {
+			labtest.Eventually(t, "nothing blocks any more", func(context.Context) string {
 				if u := c.upgrade(t, upgrade); len(u.Status.Blockers) > 0 {
 					return u.Status.Blockers[0].Message
 				}
@@ -85,7 +84,7 @@ func (c *cluster) decommissionIsRefused(t *testing.T) {
 // request writes or withdraws the decommission past the command line.
 func (c *cluster) request(t *testing.T, r *v1alpha1.DecommissionRequest) {
 	t.Helper()
-	labtest.Eventually(t, time.Minute, fmt.Sprintf("request %v", r), func(ctx context.Context) string {
+	labtest.Eventually(t, fmt.Sprintf("request %v", r), func(ctx context.Context) string {
 		u := c.upgrade(t, upgrade)
 		u.Spec.Decommission = r
 		if err := c.Client.Update(ctx, u); err != nil {

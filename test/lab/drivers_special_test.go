@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -36,7 +35,7 @@ func (c *cluster) budgetsHold(t *testing.T, all []subject) {
 		})
 	}
 	c.ok(t, append([]string{"rollout", "--no-prompt", "--detach"}, targets(all)...)...)
-	labtest.Eventually(t, time.Minute, "every eviction waits for its budget and says so", func(ctx context.Context) string {
+	labtest.Eventually(t, "every eviction waits for its budget and says so", func(ctx context.Context) string {
 		list := &v1alpha1.DataPlaneRolloutList{}
 		if err := c.Client.List(ctx, list); err != nil {
 			return err.Error()
@@ -79,7 +78,7 @@ func (c *cluster) heldBack(t *testing.T) {
 	if err := c.Client.Patch(t.Context(), u, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
 		t.Fatal(err)
 	}
-	labtest.Eventually(t, time.Minute, "the StatefulSet controller has seen the change", func(ctx context.Context) string {
+	labtest.Eventually(t, "the StatefulSet controller has seen the change", func(ctx context.Context) string {
 		s := &appsv1.StatefulSet{}
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(u), s); err != nil || s.Status.ObservedGeneration < s.Generation || s.Status.UpdatedReplicas != 0 {
 			return fmt.Sprintf("%+v, %v", s.Status, err)
@@ -106,7 +105,7 @@ func (c *cluster) barePod(t *testing.T) {
 	if out := c.ok(t, "rollout", "shop/Pod/bare", "--no-prompt"); !strings.Contains(out, "for good unless somebody creates it again") {
 		t.Errorf("it was not said beforehand what happens:\n%s", out)
 	}
-	labtest.Eventually(t, time.Minute, "the pod is gone", func(ctx context.Context) string {
+	labtest.Eventually(t, "the pod is gone", func(ctx context.Context) string {
 		if pods, err := c.podsOf(ctx, "bare"); err != nil || len(pods) > 0 {
 			return fmt.Sprintf("%v, %v", pods, err)
 		}

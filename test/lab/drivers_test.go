@@ -134,7 +134,7 @@ func TestEveryDriverKeepsTheContract(t *testing.T) {
 		before[s.name] = c.spec(t, s, s.name)
 	}
 	c.ok(t, "upgrade", "start", "--to", "1.31", "--yes", "--wait")
-	c.reached(t, upgrade, v1alpha1.ConditionEnvoyFiltersHandled, time.Minute)
+	c.reached(t, upgrade, v1alpha1.ConditionEnvoyFiltersHandled)
 
 	t.Run("a refused rehearsal touches nothing", func(t *testing.T) { c.rehearsalsRefuse(t, all, before) })
 	t.Run("each moves once, although the agent is killed, and its neighbour stays", func(t *testing.T) { c.driversMove(t, all) })
@@ -169,7 +169,7 @@ func (c *cluster) podsOf(ctx context.Context, name string) (map[string]string, e
 // on waits until a workload has all of its pods, and each was injected by the revision.
 func (c *cluster) on(t *testing.T, s subject, name, revision string) {
 	t.Helper()
-	labtest.Eventually(t, 2*time.Minute, "pods of "+name+" run on "+revision, func(ctx context.Context) string {
+	labtest.Eventually(t, "pods of "+name+" run on "+revision, func(ctx context.Context) string {
 		pods, err := c.podsOf(ctx, name)
 		if err != nil {
 			return err.Error()
@@ -207,7 +207,7 @@ func targets(all []subject) []string {
 func (c *cluster) rehearsalsRefuse(t *testing.T, all []subject, before map[string]string) {
 	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "full"}, Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: *zero()}}}
 	c.create(t, quota)
-	labtest.Eventually(t, time.Minute, "the quota is enforced", func(ctx context.Context) string {
+	labtest.Eventually(t, "the quota is enforced", func(ctx context.Context) string {
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(quota), quota); err != nil || quota.Status.Hard == nil {
 			return "no status"
 		}
@@ -260,7 +260,7 @@ func (c *cluster) births(t *testing.T) func(name string) []string {
 func (c *cluster) driversMove(t *testing.T, all []subject) {
 	pods := c.births(t)
 	c.ok(t, append([]string{"rollout", "--no-prompt", "--detach", "--parallelism", "4"}, targets(all)...)...)
-	labtest.Eventually(t, time.Minute, "the first pods have moved", func(ctx context.Context) string {
+	labtest.Eventually(t, "the first pods have moved", func(ctx context.Context) string {
 		list := &corev1.PodList{}
 		if err := c.Client.List(ctx, list, client.InNamespace("shop"), client.MatchingLabels{v1alpha1.RevisionLabel: newRev}); err != nil || len(list.Items) == 0 {
 			return fmt.Sprintf("none, %v", err)
@@ -294,7 +294,7 @@ func (c *cluster) nextRun(t *testing.T, name, revision string) {
 	t.Helper()
 	job := name + "-by-hand"
 	c.Kubectl(t, nil, "-n", "shop", "create", "job", job, "--from=cronjob/"+name)
-	labtest.Eventually(t, time.Minute, "the run of "+name+" is injected by "+revision, func(ctx context.Context) string {
+	labtest.Eventually(t, "the run of "+name+" is injected by "+revision, func(ctx context.Context) string {
 		list := &corev1.PodList{}
 		if err := c.Client.List(ctx, list, client.InNamespace("shop"), client.MatchingLabels{"batch.kubernetes.io/job-name": job}); err != nil || len(list.Items) == 0 {
 			return fmt.Sprintf("no pod, %v", err)

@@ -35,7 +35,7 @@ func csv(version string) *unstructured.Unstructured {
 func startFakeOLM(t *testing.T, l *labtest.Lab) {
 	t.Helper()
 	l.Kubectl(t, nil, "apply", "--server-side", "-f", filepath.Join(l.Root, ".lab", "olm"))
-	l.Kubectl(t, nil, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+	l.Kubectl(t, nil, "wait", "--for=condition=Established", "crd", "--all", "--timeout=5m")
 	namespace(t, l, "operators", nil)
 	create := func(o *unstructured.Unstructured, status map[string]any) {
 		t.Helper()

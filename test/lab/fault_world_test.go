@@ -160,7 +160,7 @@ func (w *world) prepare(t *testing.T) {
 	w.problems, w.touched, w.gone = nil, map[mesh.Ref]int{}, map[mesh.Ref]bool{}
 	w.mu.Unlock()
 	for _, name := range []string{shop, annex} {
-		labtest.Eventually(t, patience, "namespace "+name, func(ctx context.Context) string {
+		labtest.Eventually(t, "namespace "+name, func(ctx context.Context) string {
 			ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{mesh.LabelRev: revisionOf(w.minor)}}}
 			if err := w.Client.Create(ctx, ns); err != nil && !apierrors.IsAlreadyExists(err) {
 				return err.Error()
@@ -178,7 +178,7 @@ func (w *world) prepare(t *testing.T) {
 		}
 	}
 	for _, o := range workloads() {
-		labtest.Eventually(t, patience, refOf(o).String()+" is complete", func(ctx context.Context) string {
+		labtest.Eventually(t, refOf(o).String()+" is complete", func(ctx context.Context) string {
 			return w.incomplete(ctx, o, revisionOf(w.minor))
 		})
 	}
@@ -189,7 +189,7 @@ func (w *world) scale(t *testing.T, d *appsv1.Deployment) {
 	t.Helper()
 	for _, want := range workloads() {
 		if o, ok := want.(*appsv1.Deployment); ok && refOf(o) == refOf(d) {
-			labtest.Eventually(t, patience, "scale "+d.Name, func(ctx context.Context) string {
+			labtest.Eventually(t, "scale "+d.Name, func(ctx context.Context) string {
 				raw := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, *o.Spec.Replicas)
 				if err := w.Client.Patch(ctx, d.DeepCopy(), client.RawPatch(types.MergePatchType, raw)); err != nil {
 					return err.Error()

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -48,7 +47,7 @@ func TestGates(t *testing.T) {
 	c.create(t, deployment("shop", "b-rejects", 2, proxies("nack@"+newRev)))
 	c.create(t, deployment("lost", "b-silent", 1, proxies("off@"+newRev)))
 	c.ok(t, "upgrade", "start", "--to", "1.31", "--yes")
-	c.reached(t, upgrade, v1alpha1.ConditionEnvoyFiltersHandled, time.Minute)
+	c.reached(t, upgrade, v1alpha1.ConditionEnvoyFiltersHandled)
 
 	t.Run("a proxy that rejects what the new istiod sends is moved back, and no further workload is touched", func(t *testing.T) {
 		c.gated(t, "rejected", "shop", "{syncDeadline: 5m}")
@@ -91,7 +90,7 @@ func (c *cluster) gated(t *testing.T, name, namespace, health string) {
 func (c *cluster) stopped(t *testing.T, name, reason string) v1alpha1.WorkloadFailure {
 	t.Helper()
 	r := &v1alpha1.DataPlaneRollout{}
-	labtest.Eventually(t, 2*time.Minute, "rollout "+name+" is stopped by "+reason, func(ctx context.Context) string {
+	labtest.Eventually(t, "rollout "+name+" is stopped by "+reason, func(ctx context.Context) string {
 		if err := c.Client.Get(ctx, client.ObjectKey{Name: name}, r); err != nil {
 			return err.Error()
 		}
@@ -106,7 +105,7 @@ func (c *cluster) stopped(t *testing.T, name, reason string) v1alpha1.WorkloadFa
 // runs waits until a Deployment runs on the revision, and checks how many pod templates it has had.
 func (c *cluster) runs(t *testing.T, namespace, name, revision string, pods, templates int) {
 	t.Helper()
-	labtest.Eventually(t, time.Minute, fmt.Sprintf("%s/%s runs on %s", namespace, name, revision), func(context.Context) string {
+	labtest.Eventually(t, fmt.Sprintf("%s/%s runs on %s", namespace, name, revision), func(context.Context) string {
 		if got := c.revisions(t, namespace, name); fmt.Sprint(got) != fmt.Sprint(only(revision, pods)) {
 			return fmt.Sprint(got)
 		}
@@ -120,7 +119,7 @@ func (c *cluster) runs(t *testing.T, namespace, name, revision string, pods, tem
 // told waits for the event of a gate.
 func (c *cluster) told(t *testing.T, rollout, reason string) {
 	t.Helper()
-	labtest.Eventually(t, time.Minute, "an event "+reason+" of rollout "+rollout, func(ctx context.Context) string {
+	labtest.Eventually(t, "an event "+reason+" of rollout "+rollout, func(ctx context.Context) string {
 		list := &eventsv1.EventList{}
 		if err := c.Client.List(ctx, list); err != nil {
 			return err.Error()

@@ -63,7 +63,7 @@ func every(t *testing.T, interval time.Duration, write func(context.Context) err
 func (w *writer) again(t *testing.T, rounds int64) {
 	t.Helper()
 	before := w.rounds.Load()
-	labtest.Eventually(t, time.Minute, "the writer goes on", func(context.Context) string {
+	labtest.Eventually(t, "the writer goes on", func(context.Context) string {
 		if now := w.rounds.Load(); now < before+rounds {
 			return fmt.Sprintf("%d rounds since", now-before)
 		}
@@ -165,7 +165,7 @@ func pinnedGateway(namespace, name, revision string) *appsv1.Deployment {
 // allOn waits until all pods of the app are on the revision and none is of another.
 func (c *cluster) allOn(t *testing.T, namespace, app, revision string, n int) {
 	t.Helper()
-	labtest.Eventually(t, time.Minute, fmt.Sprintf("the pods of %s/%s run on %s", namespace, app, revision), func(ctx context.Context) string {
+	labtest.Eventually(t, fmt.Sprintf("the pods of %s/%s run on %s", namespace, app, revision), func(ctx context.Context) string {
 		pods := &corev1.PodList{}
 		if err := c.Client.List(ctx, pods, client.InNamespace(namespace), client.MatchingLabels{"app": app}); err != nil {
 			return err.Error()
@@ -213,7 +213,7 @@ func TestMovesHoldAgainstWritersWhoComeBack(t *testing.T) {
 		c.allOn(t, "shop", name, oldRev, 2)
 	}
 	c.ok(t, "upgrade", "start", "--to", "1.31", "--yes")
-	c.reached(t, upgrade, v1alpha1.ConditionEnvoyFiltersHandled, time.Minute)
+	c.reached(t, upgrade, v1alpha1.ConditionEnvoyFiltersHandled)
 
 	t.Run("what is applied again and again moves once, and back", func(t *testing.T) {
 		for _, to := range []string{newRev, oldRev} {
@@ -253,7 +253,7 @@ func TestMovesHoldAgainstWritersWhoComeBack(t *testing.T) {
 	t.Run("Rollouts of Argo move without their canary steps, and back", func(t *testing.T) { c.argoMoves(t) })
 
 	c.ok(t, "rollout", "--no-prompt")
-	c.reached(t, upgrade, v1alpha1.ConditionDataPlanesMoved, time.Minute)
+	c.reached(t, upgrade, v1alpha1.ConditionDataPlanesMoved)
 	c.ok(t, "decommission", "--soak", "1s", "--yes", "--wait")
 	c.leftClean(t, newRev)
 	for _, app := range []string{"db", "db-thorough"} {

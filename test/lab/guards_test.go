@@ -34,7 +34,7 @@ func (c *cluster) guardsAreRepaired(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	labtest.Eventually(t, time.Minute, "the guards are back", func(ctx context.Context) string {
+	labtest.Eventually(t, "the guards are back", func(ctx context.Context) string {
 		if p, err := policy(ctx); err != nil || p.Spec.Validations[0].Expression != want {
 			return fmt.Sprintf("the guard of moved pods is not: %v", err)
 		}

@@ -156,7 +156,7 @@ func (tt *twoRevisions) establish(t *testing.T) {
 // propagated waits until admission answers as it should for one pod of which the answer changes.
 func (tt *twoRevisions) propagated(t *testing.T, labels map[string]string, want string) {
 	t.Helper()
-	labtest.Eventually(t, propagation, "admission follows the webhook configurations", func(ctx context.Context) string {
+	labtest.Eventually(t, "admission follows the webhook configurations", func(ctx context.Context) string {
 		got, err := probe(ctx, tt.Client, "inj-rev-a", labels)
 		if err != nil || got != want {
 			return fmt.Sprintf("want %q, got %q, %v", want, got, err)

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -96,7 +95,7 @@ func (h *hubbed) chart(t *testing.T, version string, values map[string]any) erro
 
 func (h *hubbed) ready(t *testing.T, l *labtest.Lab, deployment string) {
 	t.Helper()
-	labtest.Eventually(t, 2*time.Minute, deployment+" is ready", func(ctx context.Context) string {
+	labtest.Eventually(t, deployment+" is ready", func(ctx context.Context) string {
 		d := &appsv1.Deployment{}
 		if err := l.Client.Get(ctx, client.ObjectKey{Namespace: "cpaas-system", Name: deployment}, d); err != nil {
 			return err.Error()
@@ -149,7 +148,7 @@ func (h *hubbed) sidecars(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name := range h.members {
-		labtest.Eventually(t, time.Minute, "the sidecars of "+name+" are configured", func(ctx context.Context) string {
+		labtest.Eventually(t, "the sidecars of "+name+" are configured", func(ctx context.Context) string {
 			cp, err := h.controlPlane(ctx, name)
 			if err != nil || cp.Spec.Sidecars == nil || cp.Spec.Sidecars.LogLevel != "info" {
 				return fmt.Sprintf("%+v, %v", cp.Spec, err)
@@ -165,7 +164,7 @@ func (h *hubbed) sidecars(t *testing.T) {
 // moved waits until a cluster has moved its data planes.
 func (h *hubbed) moved(t *testing.T, name string) {
 	t.Helper()
-	labtest.Eventually(t, 4*time.Minute, "the data planes of "+name+" have moved", func(ctx context.Context) string {
+	labtest.Eventually(t, "the data planes of "+name+" have moved", func(ctx context.Context) string {
 		list := &v1alpha1.ClusterUpgradeList{}
 		if err := h.members[name].Client.List(ctx, list); err != nil {
 			return err.Error()
@@ -209,13 +208,13 @@ func (h *hubbed) frozen(t *testing.T) {
 }
 
 func (h *hubbed) barrier(t *testing.T) {
-	labtest.Eventually(t, time.Minute, "the decommission of east is asked for when its old pods have ended", func(context.Context) string {
+	labtest.Eventually(t, "the decommission of east is asked for when its old pods have ended", func(context.Context) string {
 		if r := h.members["east"].CLI(t, "decommission", "--soak", "1s", "--yes"); r.Code != 0 {
 			return r.Stdout + r.Stderr
 		}
 		return ""
 	})
-	labtest.Eventually(t, time.Minute, "the decommission of east waits for west", func(ctx context.Context) string {
+	labtest.Eventually(t, "the decommission of east waits for west", func(ctx context.Context) string {
 		list := &v1alpha1.ClusterUpgradeList{}
 		if err := h.members["east"].Client.List(ctx, list); err != nil {
 			return err.Error()
@@ -257,7 +256,7 @@ func (h *hubbed) approval(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.istiods(t, "west", 1)
-	labtest.Eventually(t, 2*time.Minute, "the wave is approved", func(ctx context.Context) string {
+	labtest.Eventually(t, "the wave is approved", func(ctx context.Context) string {
 		cmd := exec.CommandContext(ctx, h.Meshlift(), "mesh", "approve", u.Items[0].Name, "--wave", "rest")
 		cmd.Env = append(os.Environ(), "KUBECONFIG="+h.Kubeconfig)
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -273,7 +272,7 @@ func (h *hubbed) decommissioned(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.command(t, 0, "mesh", "decommission", u.Items[0].Name, "--soak", "1s", "--yes")
-	labtest.Eventually(t, 4*time.Minute, "the mesh upgrade is done", func(ctx context.Context) string {
+	labtest.Eventually(t, "the mesh upgrade is done", func(ctx context.Context) string {
 		now := &hub.MeshUpgrade{}
 		if err := h.Client.Get(ctx, client.ObjectKey{Name: u.Items[0].Name}, now); err != nil {
 			return err.Error()
@@ -286,7 +285,7 @@ func (h *hubbed) decommissioned(t *testing.T) {
 	for name := range h.members {
 		h.istiods(t, name, 1)
 	}
-	labtest.Eventually(t, time.Minute, "the mesh is not frozen", func(ctx context.Context) string {
+	labtest.Eventually(t, "the mesh is not frozen", func(ctx context.Context) string {
 		m := shopMesh()
 		if err := h.Client.Get(ctx, client.ObjectKeyFromObject(m), m); err != nil || meta.IsStatusConditionTrue(m.Status.Conditions, hub.ConditionFrozen) {
 			return fmt.Sprintf("%+v, %v", m.Status.Conditions, err)

@@ -41,7 +41,7 @@ func setupPlayed(t *testing.T) *played {
 		t.Fatal(err)
 	}
 	p.Kubectl(t, nil, "apply", "-f", filepath.Join(p.Root, "charts", "meshlift", "crds"))
-	p.Kubectl(t, nil, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+	p.Kubectl(t, nil, "wait", "--for=condition=Established", "crd", "--all", "--timeout=5m")
 	namespace(t, p.Lab, "cpaas-system", nil)
 	p.create(p.Lab, &hub.Mesh{ObjectMeta: metav1.ObjectMeta{Name: "prod"}})
 	for _, name := range []string{"east", "west"} {
@@ -51,7 +51,7 @@ func setupPlayed(t *testing.T) *played {
 		}
 		p.members[name] = m
 		m.Kubectl(t, nil, "apply", "-f", filepath.Join(p.Root, "charts", "meshlift-agent", "crds"))
-		m.Kubectl(t, nil, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+		m.Kubectl(t, nil, "wait", "--for=condition=Established", "crd", "--all", "--timeout=5m")
 		namespace(t, m, "cpaas-system", nil)
 		p.create(m, &v1alpha1.ControlPlane{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.SingletonName}})
 		p.create(m, agentThatDoesNothing())
@@ -163,7 +163,7 @@ func met(kind string) func(*v1alpha1.ClusterUpgrade) {
 // told waits until the cluster is told something about its decommission that the function takes, and sees that never both are permitted.
 func (p *played) told(name, what string, takes func(d *v1alpha1.HubDecommission) bool) {
 	p.t.Helper()
-	labtest.Eventually(p.t, time.Minute, "cluster "+name+" is told "+what, func(ctx context.Context) string {
+	labtest.Eventually(p.t, "cluster "+name+" is told "+what, func(ctx context.Context) string {
 		permitted, said := 0, "nothing"
 		done := false
 		for cluster, m := range p.members {
@@ -212,7 +212,7 @@ func waitsFor(words ...string) func(*v1alpha1.HubDecommission) bool {
 
 func (p *played) started(name string) {
 	p.t.Helper()
-	labtest.Eventually(p.t, time.Minute, "the upgrade of cluster "+name+" is started", func(ctx context.Context) string {
+	labtest.Eventually(p.t, "the upgrade of cluster "+name+" is started", func(ctx context.Context) string {
 		if err := p.members[name].Client.Get(ctx, client.ObjectKey{Name: "up"}, &v1alpha1.ClusterUpgrade{}); err != nil {
 			u := &hub.MeshUpgrade{}
 			_ = p.Client.Get(ctx, client.ObjectKey{Name: "up"}, u)
@@ -262,7 +262,7 @@ func TestTheHubUpgradesInWavesAndPermitsOneClusterAtATime(t *testing.T) {
 	p.told("west", "that it may", passes)
 	p.observe("west", "1.31*")
 	p.upgrade("west", met(v1alpha1.ConditionDecommissioned))
-	labtest.Eventually(t, time.Minute, "the mesh is upgraded", func(ctx context.Context) string {
+	labtest.Eventually(t, "the mesh is upgraded", func(ctx context.Context) string {
 		u, m := &hub.MeshUpgrade{}, &hub.Mesh{}
 		if err := p.Client.Get(ctx, client.ObjectKey{Name: "up"}, u); err != nil {
 			return err.Error()

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -32,7 +31,7 @@ func only(revision string, n int) []string { return slices.Repeat([]string{revis
 // expect waits until the Deployment has exactly so many pods on the revision and none on another.
 func (c *cluster) expect(t *testing.T, name string, revision string, n int) {
 	t.Helper()
-	labtest.Eventually(t, time.Minute, "pods of shop/"+name+" run on "+revision, func(context.Context) string {
+	labtest.Eventually(t, "pods of shop/"+name+" run on "+revision, func(context.Context) string {
 		if got := c.revisions(t, "shop", name); !slices.Equal(got, only(revision, n)) {
 			return fmt.Sprintf("they run on %v", got)
 		}
@@ -43,7 +42,7 @@ func (c *cluster) expect(t *testing.T, name string, revision string, n int) {
 // complete waits until no rollout is going on.
 func (c *cluster) complete(t *testing.T) {
 	t.Helper()
-	labtest.Eventually(t, time.Minute, "every rollout is complete", func(ctx context.Context) string {
+	labtest.Eventually(t, "every rollout is complete", func(ctx context.Context) string {
 		list := &v1alpha1.DataPlaneRolloutList{}
 		if err := c.Client.List(ctx, list); err != nil {
 			return err.Error()
@@ -76,7 +75,7 @@ func TestMoves(t *testing.T) {
 	t.Run("sidecars are not configured in the middle of an upgrade", func(t *testing.T) { c.sidecarsAreFrozen(t) })
 
 	t.Run("data planes do not move before the EnvoyFilters are acknowledged", func(t *testing.T) { c.envoyFilters(t) })
-	c.reached(t, upgrade, v1alpha1.ConditionEnvoyFiltersHandled, time.Minute)
+	c.reached(t, upgrade, v1alpha1.ConditionEnvoyFiltersHandled)
 
 	t.Run("one Deployment moves, its neighbours stay even when their pods restart, and it moves back", func(t *testing.T) { c.oneMovesAlone(t) })
 	t.Run("a move that fails stops, shows the events of its pods, and goes on when its owner repairs it", func(t *testing.T) { c.failsAndIsRepaired(t) })
@@ -86,10 +85,10 @@ func TestMoves(t *testing.T) {
 	t.Run("a handover that somebody destroys is repaired", func(t *testing.T) { c.handoverIsRepaired(t) })
 
 	c.inPod(t, "rollout", "--no-prompt")
-	c.reached(t, upgrade, v1alpha1.ConditionDataPlanesMoved, time.Minute)
+	c.reached(t, upgrade, v1alpha1.ConditionDataPlanesMoved)
 	c.decommissionIsRefused(t)
 	c.inPod(t, "decommission", "--soak", "1s", "--yes", "--wait")
-	c.reached(t, upgrade, v1alpha1.ConditionReady, time.Minute)
+	c.reached(t, upgrade, v1alpha1.ConditionReady)
 	c.leftClean(t, newRev)
 	c.inPod(t, "status")
 	t.Run("a configuration of sidecars that is taken out leaves what was there before it", func(t *testing.T) { c.sidecarsComeBack(t) })
@@ -99,8 +98,8 @@ func (c *cluster) envoyFilters(t *testing.T) {
 	filter := `{"apiVersion":"networking.istio.io/v1alpha3","kind":"EnvoyFilter","metadata":{"name":"lua","namespace":"shop"},
 		"spec":{"configPatches":[{"applyTo":"HTTP_FILTER","match":{"context":"SIDECAR_INBOUND"},"patch":{"operation":"INSERT_FIRST","value":{"name":"x"}}}]}}`
 	c.Kubectl(t, strings.NewReader(filter), "apply", "-f", "-")
-	c.reached(t, upgrade, v1alpha1.ConditionControlPlaneReady, time.Minute)
-	labtest.Eventually(t, time.Minute, "the EnvoyFilter is listed", func(context.Context) string {
+	c.reached(t, upgrade, v1alpha1.ConditionControlPlaneReady)
+	labtest.Eventually(t, "the EnvoyFilter is listed", func(context.Context) string {
 		if u := c.upgrade(t, upgrade); len(u.Status.EnvoyFilters) != 1 {
 			return "not yet"
 		}
@@ -132,7 +131,7 @@ func (c *cluster) oneMovesAlone(t *testing.T) {
 // change edits a Deployment with retries against other writers.
 func (c *cluster) change(t *testing.T, name string, f func(*appsv1.Deployment)) {
 	t.Helper()
-	labtest.Eventually(t, time.Minute, "change "+name, func(ctx context.Context) string {
+	labtest.Eventually(t, "change "+name, func(ctx context.Context) string {
 		d := &appsv1.Deployment{}
 		if err := c.Client.Get(ctx, client.ObjectKey{Namespace: "shop", Name: name}, d); err != nil {
 			return err.Error()
@@ -176,7 +175,7 @@ func (c *cluster) rehearsalRefuses(t *testing.T) {
 		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: *zero()}},
 	}
 	c.create(t, quota)
-	labtest.Eventually(t, time.Minute, "the quota is enforced", func(ctx context.Context) string {
+	labtest.Eventually(t, "the quota is enforced", func(ctx context.Context) string {
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(quota), quota); err != nil || quota.Status.Hard == nil {
 			return "no status"
 		}
@@ -220,7 +219,7 @@ func (c *cluster) gatewaySurges(t *testing.T) {
 	if n := <-least; n < 1 {
 		t.Errorf("the gateway had %d available pods at some moment", n)
 	}
-	labtest.Eventually(t, time.Minute, "the strategy is restored", func(ctx context.Context) string {
+	labtest.Eventually(t, "the strategy is restored", func(ctx context.Context) string {
 		if err := c.Client.Get(ctx, key, d); err != nil {
 			return err.Error()
 		}
@@ -249,7 +248,7 @@ func (c *cluster) gatewayAPI(t *testing.T) {
 // renderedBy waits until a Gateway has one pod, and it is that of the revision.
 func (c *cluster) renderedBy(t *testing.T, name, revision string) {
 	t.Helper()
-	labtest.Eventually(t, time.Minute, "Gateway "+name+" runs on "+revision, func(ctx context.Context) string {
+	labtest.Eventually(t, "Gateway "+name+" runs on "+revision, func(ctx context.Context) string {
 		pods := &corev1.PodList{}
 		if err := c.Client.List(ctx, pods, client.InNamespace("shop"), client.MatchingLabels{"gateway.networking.k8s.io/gateway-name": name}); err != nil {
 			return err.Error()
@@ -306,7 +305,7 @@ func (c *cluster) handoverIsRepaired(t *testing.T) {
 	// A re-install by another tool: the configuration is written without our entries.
 	c.Kubectl(t, nil, "patch", "mutatingwebhookconfiguration", "istio-sidecar-injector-1-30", "--type=json",
 		`-p=[{"op":"remove","path":"/webhooks/3"},{"op":"remove","path":"/webhooks/2"},{"op":"remove","path":"/webhooks/0/matchConditions"},{"op":"remove","path":"/webhooks/1/matchConditions"}]`)
-	labtest.Eventually(t, time.Minute, "the handover is back", func(ctx context.Context) string {
+	labtest.Eventually(t, "the handover is back", func(ctx context.Context) string {
 		got, err := probe(ctx, c.Client, "shop", map[string]string{v1alpha1.RevisionLabel: newRev})
 		if err != nil || got != newRev {
 			return got
@@ -347,7 +346,7 @@ func (c *cluster) leftClean(t *testing.T, revision string) {
 // blockedBy waits until the decommission is refused because of the source, and nothing was scaled down.
 func (c *cluster) blockedBy(t *testing.T, source v1alpha1.BlockerSource, name string) {
 	t.Helper()
-	labtest.Eventually(t, time.Minute, string(source)+" "+name+" blocks the decommission", func(context.Context) string {
+	labtest.Eventually(t, string(source)+" "+name+" blocks the decommission", func(context.Context) string {
 		u := c.upgrade(t, upgrade)
 		cond := meta.FindStatusCondition(u.Status.Conditions, v1alpha1.ConditionDecommissioned)
 		if cond == nil || u.Status.ObservedGeneration != u.Generation || cond.Reason == v1alpha1.ReasonInProgress {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
@@ -151,7 +150,7 @@ func TestTheInventoryIsWhatRuns(t *testing.T) {
 		"filter zoo/limits d4d5ff2c9b82ca4a by kubectl-client-side-apply",
 		"remote secrets istio-system/remote-east",
 	}
-	labtest.Eventually(t, time.Minute, "the inventory is what runs", func(ctx context.Context) string {
+	labtest.Eventually(t, "the inventory is what runs", func(ctx context.Context) string {
 		inv, err := live.Inventory(ctx)
 		if err != nil {
 			return err.Error()
@@ -159,7 +158,7 @@ func TestTheInventoryIsWhatRuns(t *testing.T) {
 		return cmp.Diff(want, described(inv))
 	})
 	t.Run("the pruned cache shows the same", func(t *testing.T) {
-		labtest.Eventually(t, time.Minute, "cached and live inventory agree", func(ctx context.Context) string {
+		labtest.Eventually(t, "cached and live inventory agree", func(ctx context.Context) string {
 			fromCache, err := cached.Inventory(ctx)
 			if err != nil {
 				return err.Error()
@@ -235,7 +234,7 @@ func optedOut(t *testing.T, l *labtest.Lab, o *observe.Observer) {
 }
 
 func unschedulable(t *testing.T, o *observe.Observer) {
-	labtest.Eventually(t, time.Minute, "the event of the scheduler", func(ctx context.Context) string {
+	labtest.Eventually(t, "the event of the scheduler", func(ctx context.Context) string {
 		events, err := o.PodEvents(ctx, "zoo", []string{"nowhere", "bare"})
 		if err != nil {
 			return err.Error()
@@ -298,7 +297,7 @@ func TestInsideALabTheConnectionsAreThoseOfTheInjectedPods(t *testing.T) {
 	if err := istiods.Serves(t.Context(), rev); err != nil {
 		t.Error(err)
 	}
-	labtest.Eventually(t, time.Minute, "the connections are those of the injected pods", func(ctx context.Context) string {
+	labtest.Eventually(t, "the connections are those of the injected pods", func(ctx context.Context) string {
 		inv, err := observer.Inventory(ctx)
 		if err != nil {
 			return err.Error()

@@ -59,7 +59,7 @@ func TestPace(t *testing.T) {
 		}))
 	}
 	c.ok(t, "upgrade", "start", "--to", "1.31", "--yes")
-	c.reached(t, upgrade, v1alpha1.ConditionEnvoyFiltersHandled, time.Minute)
+	c.reached(t, upgrade, v1alpha1.ConditionEnvoyFiltersHandled)
 	c.eachOn(t, oldRev, append(restNames(), "cart")...)
 	c.expect(t, "tight", oldRev, 1)
 	c.exampleIsTaken(t)
@@ -118,7 +118,7 @@ func (c *cluster) freezeHolds(t *testing.T) {
 		}
 	}
 	c.ok(t, "rollout", "-f", file, "--no-prompt", "--detach")
-	labtest.Eventually(t, time.Minute, "the rollout says that the freeze holds it", func(context.Context) string {
+	labtest.Eventually(t, "the rollout says that the freeze holds it", func(context.Context) string {
 		r := c.paced(t)
 		if s := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionComplete); s == nil || !strings.Contains(s.Message, `freeze "incident"`) {
 			return r.Status.Progress
@@ -130,7 +130,7 @@ func (c *cluster) freezeHolds(t *testing.T) {
 }
 
 func (c *cluster) canaryFails(t *testing.T) {
-	labtest.Eventually(t, time.Minute, "tight was moved back and waits for a decision", func(context.Context) string {
+	labtest.Eventually(t, "tight was moved back and waits for a decision", func(context.Context) string {
 		r := c.paced(t)
 		if len(r.Status.Failures) != 1 || r.Status.Failures[0].Name != "tight" || r.Status.Failures[0].Reason != v1alpha1.FailureMovedBack || r.Status.Counts.Done == 0 {
 			return r.Status.Progress
@@ -193,7 +193,7 @@ func (c *cluster) paced(t *testing.T) *v1alpha1.DataPlaneRollout {
 // freeze sets the freezes of the cluster.
 func (c *cluster) freeze(t *testing.T, freezes ...v1alpha1.Freeze) {
 	t.Helper()
-	labtest.Eventually(t, time.Minute, "set the freezes of the cluster", func(ctx context.Context) string {
+	labtest.Eventually(t, "set the freezes of the cluster", func(ctx context.Context) string {
 		cp := &v1alpha1.ControlPlane{}
 		if err := c.Client.Get(ctx, client.ObjectKey{Name: v1alpha1.SingletonName}, cp); err != nil {
 			return err.Error()

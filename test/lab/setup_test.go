@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -20,9 +19,6 @@ import (
 	"meshlift.dev/meshlift/internal/routing"
 	"meshlift.dev/meshlift/test/lab/labtest"
 )
-
-// propagation is how long an API server may take to follow a change of webhook configurations; it takes milliseconds.
-const propagation = 20 * time.Second
 
 // up starts a lab that lives as long as the test, and notes at its end which rights were used there.
 func up(t *testing.T, name string, flags ...string) *labtest.Lab {
@@ -114,7 +110,7 @@ func install(t *testing.T, l *labtest.Lab, version, revision string) {
 	}
 	available(t, l, "istio-system", "istiod-"+revision)
 	// istiod itself puts the CA bundle into its webhook, a moment after it is available.
-	labtest.Eventually(t, propagation, "revision "+revision+" injects", func(ctx context.Context) string {
+	labtest.Eventually(t, "revision "+revision+" injects", func(ctx context.Context) string {
 		got, err := probe(ctx, l.Client, "default", map[string]string{"istio.io/rev": revision})
 		if err != nil || got != revision {
 			return fmt.Sprintf("got %q, %v", got, err)
@@ -134,7 +130,7 @@ func namespace(t *testing.T, l *labtest.Lab, name string, labels map[string]stri
 // available waits until a Deployment is completely rolled out.
 func available(t *testing.T, l *labtest.Lab, namespace, name string) {
 	t.Helper()
-	labtest.Eventually(t, time.Minute, "Deployment "+namespace+"/"+name+" is available", func(ctx context.Context) string {
+	labtest.Eventually(t, "Deployment "+namespace+"/"+name+" is available", func(ctx context.Context) string {
 		d := &appsv1.Deployment{}
 		if err := l.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, d); err != nil {
 			return err.Error()

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -27,7 +26,7 @@ func (c *cluster) configure(ctx context.Context, sidecars string) error {
 // configured waits until the present configuration of sidecars has reached every istiod.
 func (c *cluster) configured(t *testing.T) {
 	t.Helper()
-	labtest.Eventually(t, time.Minute, "the sidecars are configured", func(ctx context.Context) string {
+	labtest.Eventually(t, "the sidecars are configured", func(ctx context.Context) string {
 		cp := &v1alpha1.ControlPlane{}
 		if err := c.Client.Get(ctx, client.ObjectKey{Name: v1alpha1.SingletonName}, cp); err != nil {
 			return err.Error()
@@ -68,7 +67,7 @@ func (c *cluster) sidecarOf(ctx context.Context, namespace string) (level, cpu s
 
 func (c *cluster) sidecarIs(t *testing.T, namespace, level, cpu string) {
 	t.Helper()
-	labtest.Eventually(t, time.Minute, "new pods in "+namespace+" get the sidecar that is configured", func(ctx context.Context) string {
+	labtest.Eventually(t, "new pods in "+namespace+" get the sidecar that is configured", func(ctx context.Context) string {
 		l, q, err := c.sidecarOf(ctx, namespace)
 		if err != nil {
 			return err.Error()

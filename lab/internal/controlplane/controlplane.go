@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	startTimeout = 90 * time.Second
+	startTimeout = 5 * time.Minute
 	pollInterval = 20 * time.Millisecond
 )
 

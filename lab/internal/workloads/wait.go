@@ -15,7 +15,7 @@ import (
 
 const (
 	pollInterval = 100 * time.Millisecond
-	pollTimeout  = 3 * time.Minute
+	pollTimeout  = 6 * time.Minute
 )
 
 // awaitInjection waits until istiod's injection webhook answers: until then pods cannot be created, or are created
