@@ -17,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
-	"meshlift.dev/meshlift/charts"
 	"meshlift.dev/meshlift/internal/cli/env"
 	"meshlift.dev/meshlift/internal/cli/exit"
 	"meshlift.dev/meshlift/internal/release"
@@ -25,14 +24,13 @@ import (
 
 // Names that people and the chart rely on.
 const (
-	// Release is the name of the Helm release, unless the namespace has one of this name that is not the agent: the hub.
+	// Release is the name of the Helm release, unless the namespace has one of this name that is another part of Meshlift.
 	Release = "meshlift"
 	// Namespace is where the agent is installed unless --namespace says otherwise.
 	Namespace = "cpaas-system"
 	// Deployment of the agent.
 	Deployment = "asm-controller"
 
-	chartName    = "meshlift-agent"
 	fieldManager = "meshlift-install"
 )
 
@@ -46,6 +44,7 @@ type Releases interface {
 
 type options struct {
 	env       *env.Env
+	part      part
 	releases  func() (Releases, error)
 	namespace string
 	image     string
@@ -58,12 +57,14 @@ type options struct {
 
 // NewCommand returns the command "install"; releases connects to the cluster that the flags name.
 func NewCommand(e *env.Env, releases func() (Releases, error)) *cobra.Command {
-	o := &options{env: e, releases: releases}
+	o := &options{env: e, releases: releases, part: agent}
+	ofHub := false
 	cmd := &cobra.Command{
 		Use:   "install",
-		Short: "Install or upgrade the agent in this cluster",
+		Short: "Install or upgrade the agent, or the hub, in this cluster",
 		Long: `Install the agent in this cluster, or bring it to the version of this binary: first the kinds (CRDs, which Helm does not
-upgrade), then the chart that is built in. Nothing changes in the mesh. Values that were set before stay set.
+upgrade), then the chart that is built in. Nothing changes in the mesh. Values that were set before stay set. With --hub it is the
+hub of many clusters, for "meshlift mesh" and "meshlift cluster add".
 
 It needs the rights of a cluster administrator.
 
@@ -73,19 +74,28 @@ It needs the rights of a cluster administrator.
   # From a private registry, with one replica
   {} install --image registry.example.com/meshlift/meshlift:0.1.0 --set replicas=1
 
+  # The hub, with its pages and its API
+  {} install --hub
+
   # See what would be applied
   {} install --dry-run`, "{}", e.Program),
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if ofHub {
+				o.part = hub
+			}
+			return o.run(cmd.Context())
+		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.namespace, "namespace", "n", Namespace, "Namespace of the agent; it is made when it is missing")
-	f.StringVar(&o.image, "image", "", "Image of the agent with its tag (default: the one of this version)")
+	f.BoolVar(&ofHub, "hub", false, "Install the hub of many clusters, and not the agent of this one")
+	f.StringVarP(&o.namespace, "namespace", "n", Namespace, "Namespace of the agent or hub; it is made when it is missing")
+	f.StringVar(&o.image, "image", "", "Image with its tag, the same for both (default: the one of this version)")
 	f.StringArrayVar(&o.set, "set", nil, "Value of the chart, as path.to.key=YAML; may be repeated")
 	f.BoolVar(&o.reset, "reset-values", false, "Forget the values that were set before")
 	f.BoolVar(&o.dryRun, "dry-run", false, "Print the objects and change nothing")
-	f.BoolVar(&o.wait, "wait", true, "Wait until the agent is ready")
+	f.BoolVar(&o.wait, "wait", true, "Wait until it is ready")
 	f.DurationVar(&o.timeout, "timeout", 3*time.Minute, "How long to wait")
 	env.CompleteFlag(cmd, "namespace", e.CompleteNamespaces)
 	return cmd
@@ -106,7 +116,7 @@ type Agent struct {
 
 // Into installs the agent in a cluster that the flags of the command do not name, as "install" does.
 func Into(ctx context.Context, e *env.Env, c client.WithWatch, releases func() (Releases, error), a Agent) error {
-	return (&options{env: e, releases: releases, namespace: a.Namespace, image: a.Image, set: a.Set, wait: a.Wait, timeout: a.Timeout}).into(ctx, c)
+	return (&options{env: e, releases: releases, part: agent, namespace: a.Namespace, image: a.Image, set: a.Set, wait: a.Wait, timeout: a.Timeout}).into(ctx, c)
 }
 
 func (o *options) run(ctx context.Context) error {
@@ -117,7 +127,11 @@ func (o *options) run(ctx context.Context) error {
 	if err := o.into(ctx, c); err != nil || o.dryRun {
 		return err
 	}
-	_, err = fmt.Fprintf(o.env.Out, "See what it found: %s status\n", o.env.Program)
+	next := "See what it found: %s status\n"
+	if o.part.name == hub.name {
+		next = "Make a mesh: %s mesh create NAME\n"
+	}
+	_, err = fmt.Fprintf(o.env.Out, next, o.env.Program)
 	return err
 }
 
@@ -138,24 +152,26 @@ func (o *options) into(ctx context.Context, c client.WithWatch) error {
 	if o.dryRun {
 		return o.print(ctx, helm, spec)
 	}
-	if err := requireIstio(ctx, c, spec.Values); err != nil {
-		return o.env.API(err)
+	if o.part.adopts {
+		if err := requireIstio(ctx, c, spec.Values); err != nil {
+			return o.env.API(err)
+		}
 	}
 	if err := o.apply(ctx, c, helm, spec); err != nil {
 		return o.env.API(err)
 	}
 	if o.wait {
-		if err := waitReady(ctx, c, o.namespace, o.timeout); err != nil {
+		if err := o.part.waitReady(ctx, c, o.namespace, o.timeout); err != nil {
 			return err
 		}
 	}
-	_, err = fmt.Fprintf(o.env.Out, "Meshlift %s is installed in namespace %s.\n", spec.Source.Version, o.namespace)
+	_, err = fmt.Fprintf(o.env.Out, "The %s of Meshlift %s is installed in namespace %s.\n", o.part.name, spec.Source.Version, o.namespace)
 	return err
 }
 
 // spec is the release as it should be; cleanup removes the unpacked chart.
 func (o *options) spec(ctx context.Context, helm Releases, supplied map[string]any) (s release.Spec, cleanup func(), err error) {
-	files, err := charts.Agent()
+	files, err := o.part.files()
 	if err != nil {
 		return s, nil, err
 	}
@@ -164,7 +180,7 @@ func (o *options) spec(ctx context.Context, helm Releases, supplied map[string]a
 		return s, nil, err
 	}
 	values := map[string]any{}
-	name, before, err := ownRelease(ctx, helm, o.namespace)
+	name, before, err := o.part.release(ctx, helm, o.namespace)
 	if err != nil {
 		return s, nil, o.env.API(err)
 	}
@@ -176,22 +192,22 @@ func (o *options) spec(ctx context.Context, helm Releases, supplied map[string]a
 		return s, nil, fmt.Errorf("unpack chart: %w", err)
 	}
 	cleanup = func() { _ = os.RemoveAll(dir) } // a temporary directory that stays is not worth an error
-	if err := os.CopyFS(filepath.Join(dir, chartName), files); err != nil {
+	if err := os.CopyFS(filepath.Join(dir, o.part.chart), files); err != nil {
 		cleanup()
 		return s, nil, fmt.Errorf("unpack chart: %w", err)
 	}
 	return release.Spec{
 		Name: name, Namespace: o.namespace, Values: merge(values, supplied),
-		Source: release.Source{Repository: dir, Name: chartName, Version: version},
-		Labels: map[string]string{"meshlift.dev/agent": "true"},
+		Source: release.Source{Repository: dir, Name: o.part.chart, Version: version},
+		Labels: o.part.labels,
 		Force:  true, // repair what was deleted by hand
 	}, cleanup, nil
 }
 
-// ownRelease is the name of the agent's release in a namespace, and the release when there is one. A release of another chart that
+// release is the name of the part's release in a namespace, and the release when there is one. A release of another chart that
 // has the usual name, like that of a hub whose own cluster is one of its clusters, is left alone.
-func ownRelease(ctx context.Context, helm Releases, namespace string) (name string, there *release.Release, err error) {
-	for _, candidate := range []string{Release, chartName} {
+func (p part) release(ctx context.Context, helm Releases, namespace string) (name string, there *release.Release, err error) {
+	for _, candidate := range []string{Release, p.second} {
 		r, err := helm.Release(ctx, namespace, candidate)
 		switch {
 		case isNotFound(err) && name == "":
@@ -199,12 +215,12 @@ func ownRelease(ctx context.Context, helm Releases, namespace string) (name stri
 		case isNotFound(err):
 		case err != nil:
 			return "", nil, err
-		case r.Chart == chartName:
+		case r.Chart == p.chart:
 			return candidate, r, nil
 		}
 	}
 	if name == "" {
-		return "", nil, exit.Refusedf("the Helm releases %q and %q in namespace %q are not the agent: uninstall one of them, or install the agent into another namespace with --namespace", Release, chartName, namespace)
+		return "", nil, exit.Refusedf("the Helm releases %q and %q in namespace %q are not the %[4]s: uninstall one of them, or install the %[4]s into another namespace with --namespace", Release, p.second, namespace, p.name)
 	}
 	return name, nil, nil
 }
@@ -240,7 +256,7 @@ func requireIstio(ctx context.Context, c client.Client, values map[string]any) e
 }
 
 func (o *options) apply(ctx context.Context, c client.Client, helm Releases, spec release.Spec) error {
-	crds, err := CRDs()
+	crds, err := o.part.crds()
 	if err != nil {
 		return err
 	}
@@ -259,31 +275,6 @@ func (o *options) apply(ctx context.Context, c client.Client, helm Releases, spe
 		return fmt.Errorf("create namespace %q: %w", o.namespace, err)
 	}
 	return helm.Apply(ctx, spec)
-}
-
-// CRDs returns the kinds of Meshlift as they are built into the binary.
-func CRDs() ([]*unstructured.Unstructured, error) {
-	files, err := charts.Agent()
-	if err != nil {
-		return nil, err
-	}
-	names, err := fs.Glob(files, "crds/*.yaml")
-	if err != nil {
-		return nil, fmt.Errorf("list CRDs: %w", err)
-	}
-	var out []*unstructured.Unstructured
-	for _, name := range names {
-		data, err := fs.ReadFile(files, name)
-		if err != nil {
-			return nil, fmt.Errorf("read CRD %q: %w", name, err)
-		}
-		crd := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal(data, &crd.Object); err != nil {
-			return nil, fmt.Errorf("parse CRD %q: %w", name, err)
-		}
-		out = append(out, crd)
-	}
-	return out, nil
 }
 
 func chartVersion(files fs.FS) (string, error) {

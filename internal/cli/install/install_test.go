@@ -65,7 +65,7 @@ func namespace(name string) *corev1.Namespace {
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 }
 
-func agent(available int32) *appsv1.Deployment {
+func deployment(available int32) *appsv1.Deployment {
 	two := int32(2)
 	return &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: Deployment},
@@ -123,6 +123,31 @@ func TestInstallAppliesTheKindsAndThenTheChart(t *testing.T) {
 	}
 	if _, err := os.Stat(r.helm.applied.Source.Repository); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the unpacked chart stayed: %v", err)
+	}
+}
+
+func TestTheHubIsInstalledWhereThereIsNoIstio(t *testing.T) {
+	r := run(t, &helm{}, nil, "install", "--hub", "--wait=false")
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	for _, name := range []string{"catalogs.meshlift.dev", "meshes.hub.meshlift.dev", "memberclusters.hub.meshlift.dev", "meshupgrades.hub.meshlift.dev"} {
+		crd := &unstructured.Unstructured{}
+		crd.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
+		if err := r.client.Get(context.Background(), client.ObjectKey{Name: name}, crd); err != nil {
+			t.Errorf("CRD %s: %v", name, err)
+		}
+	}
+	if a := r.helm.applied; a.Name != Release || a.Source.Name != "meshlift" || len(a.Labels) > 0 {
+		t.Errorf("release %+v", a)
+	}
+	if !strings.Contains(r.out, "mesh create") {
+		t.Errorf("the next step is not told: %q", r.out)
+	}
+	// The agent of the same cluster has the usual name.
+	r = run(t, &helm{before: &release.Release{Chart: "meshlift-agent"}}, nil, "install", "--hub", "--wait=false")
+	if r.err != nil || r.helm.applied.Name != "meshlift-hub" {
+		t.Errorf("beside an agent: %v, %+v", r.err, r.helm.applied)
 	}
 }
 
@@ -190,7 +215,7 @@ func TestTheWaitEndsWhenEveryReplicaOfThePresentTemplateIsAvailable(t *testing.T
 		"not observed yet":        {func(d *appsv1.Deployment) { d.Generation = 2 }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := agent(2)
+			d := deployment(2)
 			c.change(d)
 			if got := ready(d); got != c.want {
 				t.Errorf("ready = %v, want %v", got, c.want)
@@ -201,7 +226,7 @@ func TestTheWaitEndsWhenEveryReplicaOfThePresentTemplateIsAvailable(t *testing.T
 
 func TestAnAgentThatDoesNotGetReadyIsReported(t *testing.T) {
 	c := fake.NewClientBuilder().WithScheme(env.Scheme()).Build()
-	err := waitReady(context.Background(), c, Namespace, time.Millisecond)
+	err := agent.waitReady(context.Background(), c, Namespace, time.Millisecond)
 	if exit.Code(err) != exit.Unfinished || !strings.Contains(err.Error(), "describe deployment asm-controller") {
 		t.Errorf("error %v (code %d)", err, exit.Code(err))
 	}

@@ -67,7 +67,7 @@ func (o *uninstallOptions) run(ctx context.Context) error {
 			return o.env.API(err)
 		}
 	}
-	name, _, err := ownRelease(ctx, helm, o.namespace)
+	name, _, err := agent.release(ctx, helm, o.namespace)
 	if err != nil {
 		return o.env.API(err)
 	}

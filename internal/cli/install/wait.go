@@ -12,30 +12,30 @@ import (
 	"meshlift.dev/meshlift/internal/cli/exit"
 )
 
-// waitReady waits until the present version of the agent is available, and says how far it came when it is not.
-func waitReady(ctx context.Context, c client.WithWatch, namespace string, timeout time.Duration) error {
+// waitReady waits until the present version of the part is available, and says how far it came when it is not.
+func (p part) waitReady(ctx context.Context, c client.WithWatch, namespace string, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var seen *appsv1.Deployment
 	for ctx.Err() == nil {
-		done, err := watchReady(ctx, c, namespace, &seen)
+		done, err := p.watchReady(ctx, c, namespace, &seen)
 		if done {
 			return nil
 		}
 		if err != nil && ctx.Err() == nil {
-			return fmt.Errorf("watch Deployment %s/%s: %w", namespace, Deployment, err)
+			return fmt.Errorf("watch Deployment %s/%s: %w", namespace, p.deployment, err)
 		}
 	}
 	state := "it is not there"
 	if seen != nil {
 		state = fmt.Sprintf("%d of %d replicas are ready", seen.Status.AvailableReplicas, replicas(seen))
 	}
-	return exit.Unfinishedf("the agent is installed but not ready (%s): see kubectl -n %s describe deployment %s", state, namespace, Deployment)
+	return exit.Unfinishedf("the %s is installed but not ready (%s): see kubectl -n %s describe deployment %s", p.name, state, namespace, p.deployment)
 }
 
 // watchReady follows the Deployment until it is ready (true) or the API server ends the watch.
-func watchReady(ctx context.Context, c client.WithWatch, namespace string, seen **appsv1.Deployment) (bool, error) {
-	w, err := c.Watch(ctx, &appsv1.DeploymentList{}, client.InNamespace(namespace), client.MatchingFields{"metadata.name": Deployment})
+func (p part) watchReady(ctx context.Context, c client.WithWatch, namespace string, seen **appsv1.Deployment) (bool, error) {
+	w, err := c.Watch(ctx, &appsv1.DeploymentList{}, client.InNamespace(namespace), client.MatchingFields{"metadata.name": p.deployment})
 	if err != nil {
 		return false, err
 	}
