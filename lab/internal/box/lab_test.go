@@ -152,6 +152,11 @@ spec: {containers: [{name: app, image: example.com/app}]}
 ---
 apiVersion: v1
 kind: Pod
+metadata: {name: good-here, annotations: {lab.meshlift.dev/mode: imagepull@1-31}}
+spec: {containers: [{name: app, image: example.com/app}]}
+---
+apiVersion: v1
+kind: Pod
 metadata: {name: process}
 spec: {containers: [{name: app, image: lab.meshlift.dev/nothing}]}
 ---
@@ -172,7 +177,7 @@ func misbehavingPods(t *testing.T, l lab) {
 		t.Helper()
 		l.ok(append([]string{"kubectl", "--name", "test", "wait", timeout}, args...)...)
 	}
-	wait("pod/good", "--for=condition=Ready")
+	wait("pod/good", "pod/good-here", "--for=condition=Ready")
 	wait("job/job", "--for=condition=Complete")
 	wait("pod/crashing", "--for=jsonpath={.status.containerStatuses[0].restartCount}=2")
 	wait("pod/unpullable", "--for=jsonpath={.status.containerStatuses[0].state.waiting.reason}=ImagePullBackOff")

@@ -9,7 +9,8 @@ import (
 
 // Annotations of a pod (usually set on a Deployment's pod template) that say how its simulated self behaves.
 const (
-	// ModeAnnotation makes a pod misbehave: never-ready, crashloop or imagepull.
+	// ModeAnnotation makes a pod misbehave: never-ready, crashloop or imagepull; with a revision behind it ("crashloop@1-31")
+	// only where that revision has injected the pod.
 	ModeAnnotation = "lab.meshlift.dev/mode"
 	// ReadyDelayAnnotation is how long a pod runs before it is ready, as a Go duration ("3s").
 	ReadyDelayAnnotation = "lab.meshlift.dev/ready-delay"
@@ -96,6 +97,10 @@ func afterExpression(query string) object {
 	return object{"durationMilliseconds": 0, "durationFrom": object{"expressionFrom": query}}
 }
 
+// mode of a pod, or nothing.
+var mode = fmt.Sprintf(`(.metadata.annotations // {}) as $a | ($a[%q] // "") | split("@") | `+
+	`select(length == 1 or .[1] == ($a["sidecar.istio.io/status"] // "{}" | fromjson | .revision)) | .[0] | select(. != "")`, ModeAnnotation)
+
 func annotation(name string) string { return fmt.Sprintf(`.metadata.annotations[%q]`, name) }
 
 const (
@@ -120,7 +125,7 @@ func nodeStages() []stage {
 }
 
 func podStages() []stage {
-	mode, readyDelay := annotation(ModeAnnotation), annotation(ReadyDelayAnnotation)
+	readyDelay := annotation(ReadyDelayAnnotation)
 	pod := func(name string, s stage, when ...object) stage {
 		s.name, s.kind, s.when = name, "Pod", append([]object{missing(deleted)}, when...)
 		return s
