@@ -41,7 +41,7 @@ func layers() map[string]layer {
 			packages: []string{
 				"internal/version", "internal/window", "internal/mesh", "internal/catalog", "internal/values", "internal/release", "internal/handover",
 				"internal/rollout", "internal/upgrade", "internal/gate", "internal/status", "internal/view", "internal/fleet", "internal/component", "internal/sidecar", "internal/bundle", "internal/preflight", "internal/envoyapi", "internal/envoyfilter",
-				"internal/intent", "internal/proposal", "internal/xdsdiff", "internal/health",
+				"internal/intent", "internal/proposal", "internal/xdsdiff", "internal/health", "internal/report",
 			},
 			imports: []string{"api", "domain"}, pure: true,
 		},

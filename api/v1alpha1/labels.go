@@ -27,6 +27,10 @@ const (
 	// HealthOff is the value of [HealthAnnotation].
 	HealthOff = "off"
 
+	// RequestedByAnnotation on a ClusterUpgrade or a DataPlaneRollout says who asked for it, as the API server knows them. It is
+	// written by the command line and by the hub; what GitOps applies has it when its author says so.
+	RequestedByAnnotation = "meshlift.dev/requested-by"
+
 	// FieldManager owns every field that Meshlift applies to objects of others.
 	FieldManager = "meshlift"
 )

@@ -22,6 +22,7 @@ import (
 	"meshlift.dev/meshlift/internal/cli/mesh"
 	"meshlift.dev/meshlift/internal/cli/plan"
 	"meshlift.dev/meshlift/internal/cli/platform"
+	"meshlift.dev/meshlift/internal/cli/report"
 	"meshlift.dev/meshlift/internal/cli/rollout"
 	"meshlift.dev/meshlift/internal/cli/status"
 	"meshlift.dev/meshlift/internal/cli/upgrade"
@@ -57,7 +58,7 @@ func New(e *env.Env, flags *genericclioptions.ConfigFlags, more ...*cobra.Comman
 	root.SetErr(e.ErrOut)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddGroup(&cobra.Group{ID: "see", Title: "See:"}, &cobra.Group{ID: "do", Title: "Upgrade:"})
-	for _, c := range []*cobra.Command{status.NewCommand(e), check.NewCommand(e), plan.NewCommand(e), diff.NewCommand(e)} {
+	for _, c := range []*cobra.Command{status.NewCommand(e), check.NewCommand(e), plan.NewCommand(e), diff.NewCommand(e), report.NewCommand(e)} {
 		add(root, "see", c)
 	}
 	for _, c := range []*cobra.Command{upgrade.NewCommand(e), envoyfilters.NewCommand(e), rollout.NewCommand(e), decommission.NewCommand(e)} {

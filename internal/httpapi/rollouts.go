@@ -196,6 +196,7 @@ func (s *Server) startRollout(ctx context.Context, in *struct {
 	}
 	for {
 		r := &v1alpha1.DataPlaneRollout{ObjectMeta: metav1.ObjectMeta{Name: intent.NextRollout(u.Name, list.Items)}, Spec: spec}
+		intent.RequestedBy(r, of(ctx).user.Name)
 		err := c.Create(ctx, r)
 		if apierrors.IsAlreadyExists(err) { // somebody else took the name meanwhile
 			list.Items = append(list.Items, *r)

@@ -19,6 +19,8 @@ type Session struct {
 type LoginOptions struct {
 	OIDC    bool   `json:"oidc" doc:"Whether people can log in at an OpenID Connect provider."`
 	Version string `json:"version" doc:"Version of the hub."`
+	// Session is not an error when there is none, so that pages can ask.
+	Session *Session `json:"session,omitempty" doc:"Who is logged in; not set when nobody is."`
 }
 
 func sessionOf(u login.User) Session {
@@ -37,8 +39,13 @@ type redirect struct {
 // session is about logging in and out.
 func session(s *Server) {
 	open := need{scope: nobody}
-	add(s, http.MethodGet, "/login", "getLoginOptions", "How people can log in", open, func(context.Context, *struct{}) (*out[LoginOptions], error) {
-		return body(LoginOptions{OIDC: s.options.Login.OIDC(), Version: s.options.Version}), nil
+	add(s, http.MethodGet, "/login", "getLoginOptions", "How people can log in", open, func(ctx context.Context, _ *struct{}) (*out[LoginOptions], error) {
+		options := LoginOptions{OIDC: s.options.Login.OIDC(), Version: s.options.Version}
+		if u, err := s.options.Login.Authenticate(of(ctx).r); err == nil {
+			known := sessionOf(u)
+			options.Session = &known
+		}
+		return body(options), nil
 	})
 	add(s, http.MethodPost, "/session", "login", "Begin a session with a token of Kubernetes", open, func(ctx context.Context, in *struct {
 		Body struct {

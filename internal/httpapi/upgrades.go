@@ -55,6 +55,7 @@ type ClusterUpgrade struct {
 func upgrades(s *Server) {
 	add(s, http.MethodGet, "/clusters/{cluster}/proposal", "getProposal", "What an upgrade would do, before it starts", need{theMesh, "get", ""}, s.getProposal)
 	add(s, http.MethodGet, "/clusters/{cluster}/upgrade", "getClusterUpgrade", "The upgrade that runs, else the newest one", need{theMesh, "get", ""}, s.getUpgrade)
+	add(s, http.MethodGet, "/clusters/{cluster}/upgrade/report", "getReport", "The record of the upgrade that runs, else of the newest one", need{theMesh, "get", ""}, s.getReport)
 	add(s, http.MethodPost, "/clusters/{cluster}/upgrade", "startClusterUpgrade", "Install the new istiod beside the old one (steps 1 and 2)", need{theMesh, "create", "upgrades"}, s.startUpgrade)
 	add(s, http.MethodDelete, "/clusters/{cluster}/upgrade", "deleteClusterUpgrade", "Take the upgrade back before anything moved", need{theMesh, "delete", "upgrades"}, s.deleteUpgrade)
 	add(s, http.MethodPost, "/clusters/{cluster}/upgrade/pause", "pauseClusterUpgrade", "Start nothing new", need{theMesh, "update", "upgrades"}, s.pauseUpgrade(true))
@@ -208,6 +209,7 @@ func (s *Server) startUpgrade(ctx context.Context, in *struct {
 	}
 	u := p.Upgrade.DeepCopy()
 	u.Name = intent.ClusterUpgrade(p.From.Name, p.To.Revision)
+	intent.RequestedBy(u, of(ctx).user.Name)
 	if err := c.Create(ctx, u); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ package intent
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -45,6 +46,13 @@ func NextRollout(upgrade string, rollouts []v1alpha1.DataPlaneRollout) string {
 		}
 	}
 	return fmt.Sprintf("%s-r%d", upgrade, last+1)
+}
+
+// RequestedBy records who asked for an object that is about to be made.
+func RequestedBy(o metav1.Object, by string) {
+	annotations := map[string]string{v1alpha1.RequestedByAnnotation: by}
+	maps.Copy(annotations, o.GetAnnotations())
+	o.SetAnnotations(annotations)
 }
 
 // Acknowledge records that the EnvoyFilter was checked as the agent saw it last. It returns false when the present content is acknowledged already and no note is added.

@@ -63,12 +63,12 @@ func NewRolloutPlan(r *v1alpha1.DataPlaneRollout, to v1alpha1.RevisionRef, waves
 		}
 		out.Waves = append(out.Waves, wave)
 	}
-	out.Pace = pace(&r.Spec, cp, pods)
+	out.Pace = Pace(&r.Spec, cp, pods)
 	return out
 }
 
-// pace says everything about the pace in words.
-func pace(s *v1alpha1.DataPlaneRolloutSpec, cp *v1alpha1.ControlPlane, pods int32) []PaceLine {
+// Pace says everything about the pace of a rollout in words; cp may be nil, and pods is 0 when their number is not known.
+func Pace(s *v1alpha1.DataPlaneRolloutSpec, cp *v1alpha1.ControlPlane, pods int32) []PaceLine {
 	out := []PaceLine{{"at the same time", together(s, pods)}, {"order", orderWords(s)}}
 	windows := func(whose string, list []v1alpha1.Window, freezes []v1alpha1.Freeze) {
 		for _, w := range list {
@@ -109,7 +109,10 @@ func together(s *v1alpha1.DataPlaneRolloutSpec, pods int32) string {
 	}
 	if limits.Pods > 0 {
 		budget := Count(limits.Pods, "pod")
-		if strings.HasSuffix(s.MaxPods.String(), "%") {
+		switch share := strings.HasSuffix(s.MaxPods.String(), "%"); {
+		case share && pods == 0:
+			budget = s.MaxPods.String() + " of the pods"
+		case share:
 			budget += fmt.Sprintf(" (%s of %d)", s.MaxPods.String(), pods)
 		}
 		parts = append(parts, budget)

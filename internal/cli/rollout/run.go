@@ -264,8 +264,10 @@ func (s *session) choose(groups []view.Group) (map[string]bool, error) {
 
 // create makes the rollout. When somebody else took the name meanwhile the next one is tried.
 func (s *session) create(ctx context.Context, targets []v1alpha1.RolloutTarget) (*v1alpha1.DataPlaneRollout, error) {
+	by := s.env.User(ctx, s.client)
 	for {
 		r := s.object(targets)
+		intent.RequestedBy(r, by)
 		err := s.client.Create(ctx, r)
 		if apierrors.IsAlreadyExists(err) && (s.file == nil || s.file.Name == "") {
 			s.rollouts = append(s.rollouts, *r)

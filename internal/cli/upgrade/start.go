@@ -110,6 +110,7 @@ func (o *startOptions) run(ctx context.Context) error {
 	}
 	u := o.object(p, vals)
 	u.Spec.IgnoredChecks = ignored
+	intent.RequestedBy(u, o.env.User(ctx, c))
 	if err := c.Create(ctx, u); err != nil {
 		if apierrors.IsAlreadyExists(err) {
 			return exit.Refusedf("ClusterUpgrade %q exists already: see %q, or give another --name", u.Name, o.env.Program+" upgrade show "+u.Name)

@@ -17,6 +17,7 @@ import (
 	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/fleet"
+	"meshlift.dev/meshlift/internal/intent"
 )
 
 // Annotations that mark what the hub wishes of an object of a member, so that it takes back its own wishes and nobody else's.
@@ -161,10 +162,14 @@ func pause(ctx context.Context, to client.Client, d *v1alpha1.DataPlaneRollout, 
 func rollout(u *hub.MeshUpgrade, cu *v1alpha1.ClusterUpgrade) *v1alpha1.DataPlaneRollout {
 	d := &v1alpha1.DataPlaneRollout{Spec: *u.Spec.Rollout.Spec.DeepCopy()}
 	d.Name, d.Labels = u.Name, map[string]string{UpgradeLabel: u.Name}
+	intent.RequestedBy(d, requester(u))
 	d.Spec.Upgrade, d.Spec.Direction, d.Spec.Targets, d.Spec.Decisions = cu.Name, v1alpha1.Forward, nil, nil
 	d.Spec.Paused, d.Spec.Stopped = false, false
 	return d
 }
+
+// requester is who asked for what an upgrade of a mesh makes in its clusters.
+func requester(u *hub.MeshUpgrade) string { return "MeshUpgrade " + u.Name + " of the hub" }
 
 // applyUpgrade writes the fields of a ClusterUpgrade that are the hub's. Of one that somebody made in the cluster those are only the
 // wishes.
@@ -175,6 +180,9 @@ func applyUpgrade(ctx context.Context, to client.Client, u *hub.MeshUpgrade, nam
 		spec["version"] = u.Spec.Version
 	}
 	annotations := map[string]any{}
+	if ours {
+		annotations[v1alpha1.RequestedByAnnotation] = requester(u)
+	}
 	if w.paused {
 		annotations[PausedAnnotation], spec["paused"] = "true", true
 	}

@@ -333,6 +333,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/clusters/{cluster}/upgrade/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The record of the upgrade that runs, else of the newest one */
+        get: operations["getReport"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/clusters/{cluster}/upgrade/resume": {
         parameters: {
             query?: never;
@@ -925,6 +942,8 @@ export interface components {
         LoginOptions: {
             /** @description Whether people can log in at an OpenID Connect provider. */
             oidc: boolean;
+            /** @description Who is logged in; not set when nobody is. */
+            session?: components["schemas"]["Session"];
             /** @description Version of the hub. */
             version: string;
         };
@@ -2243,6 +2262,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ClusterUpgrade"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getReport: {
+        parameters: {
+            query?: {
+                format?: "html" | "markdown";
+            };
+            header?: never;
+            path: {
+                cluster: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Content-Security-Policy"?: string;
+                    "Content-Type"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string;
                 };
             };
             /** @description Error */
