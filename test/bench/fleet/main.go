@@ -24,6 +24,7 @@ type options struct {
 	name            string
 	members, meshes int
 	requests        int
+	services        int
 	address         string
 }
 
@@ -34,6 +35,7 @@ func main() {
 	flag.IntVar(&o.members, "members", 100, "simulated members")
 	flag.IntVar(&o.meshes, "meshes", 5, "meshes that they are spread over")
 	flag.IntVar(&o.requests, "requests", 300, "requests for each page")
+	flag.IntVar(&o.services, "services", 10_000, "services of the last member, whose list is measured in a browser; 0 for none")
 	flag.StringVar(&o.address, "address", "127.0.0.1:18790", "address of the API of the hub")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -61,6 +63,11 @@ func run(ctx context.Context, o options) error {
 		}
 		f.sims = append(f.sims, s)
 	}
+	if o.services > 0 {
+		if err := f.sims[len(f.sims)-1].services(o.services); err != nil {
+			return err
+		}
+	}
 	if err := f.register(ctx); err != nil {
 		return err
 	}
@@ -70,6 +77,11 @@ func run(ctx context.Context, o options) error {
 	fmt.Printf("%d members in %d meshes are connected after %.1f s\n", o.members, o.meshes, f.connected.Seconds())
 	if err := f.table(ctx, "all members answer"); err != nil {
 		return err
+	}
+	if o.services > 0 {
+		if err := f.pages(ctx); err != nil {
+			return err
+		}
 	}
 	close(f.sims[0].hang)
 	if err := f.table(ctx, "the first member of mesh-0 accepts requests and never answers"); err != nil {

@@ -75,7 +75,7 @@ func (f *fleet) register(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		name := fmt.Sprintf("cluster-%03d", n)
+		name := f.member(n)
 		objects = append(objects,
 			&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Data: map[string][]byte{"kubeconfig": kubeconfig}},
 			&hub.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: hub.MemberClusterSpec{Mesh: fmt.Sprintf("mesh-%d", n*f.meshes/len(f.sims)), KubeconfigSecret: name}})
@@ -98,6 +98,9 @@ func (f *fleet) register(ctx context.Context) error {
 	}
 	return nil
 }
+
+// member is the name of a member.
+func (f *fleet) member(n int) string { return fmt.Sprintf("cluster-%03d", n) }
 
 func (f *fleet) crds(ctx context.Context) error {
 	files, err := filepath.Glob(filepath.Join(f.lab.Root, "charts", "meshlift", "crds", "*.yaml"))
