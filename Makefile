@@ -51,7 +51,7 @@ lab: ## Build the lab: a Kubernetes control plane and two istiods from Go module
 	$(LAB)/lab build
 
 .PHONY: demo
-demo: web build lab ## Upgrade Istio 1.30 to 1.31 in the lab, before your eyes; AUTO=1 asks nothing.
+demo: web build lab ## Upgrade Istio 1.30 to 1.31 in the lab, in the browser or the terminal; AUTO=1 asks nothing.
 	./demo/run $(if $(AUTO),--auto)
 
 .PHONY: test
@@ -63,8 +63,13 @@ test-unit: ## Run the unit tests of all modules (those of the lab module need a 
 	cd lab && $(GO) test ./...
 
 .PHONY: test-lab
-test-lab: build lab ## Run the tests on the lab.
+test-lab: web build lab ## Run the tests on the lab.
 	$(GO) test -count 1 -parallel 4 -timeout $(LAB_TIMEOUT) $(LAB_TESTS)
+
+.PHONY: walk
+walk: web build lab ## Walk through the pages of a hub in Chromium, with pictures of every page in .lab/pictures.
+	rm -rf .lab/pictures
+	$(GO) test ./test/lab -count 1 -v -timeout 30m -run TestTheGuideIsWalkedInABrowser -args -walk.pictures $(CURDIR)/.lab/pictures
 
 .PHONY: test-long
 test-long: build lab ## Run the tests on the lab with every kind of installation and 200 seeds of SIGKILLs (about an hour).

@@ -126,7 +126,7 @@ var who = map[string]string{
 	"getSession": "voax", "listMeshes": "voax", "listClusters": "voax", "watchChanges": "voax",
 	"createMesh": "o",
 	"getMesh":    "voa", "getSidecars": "voa", "getCluster": "voa", "listComponents": "voa", "listMeshUpgrades": "voa", "getMeshUpgrade": "voa",
-	"getProposal": "voa", "getClusterUpgrade": "voa", "listEnvoyFilters": "voa", "getEnvoyFilter": "voa", "listNamespaces": "voa",
+	"getProposal": "voa", "getClusterUpgrade": "voa", "getReport": "voa", "listEnvoyFilters": "voa", "getEnvoyFilter": "voa", "listNamespaces": "voa",
 	"listDataPlanes": "voa", "listRollouts": "voa", "getRollout": "voa",
 	"putSidecars": "o", "upgradeComponents": "o", "startMeshUpgrade": "o", "startClusterUpgrade": "o", "deleteClusterUpgrade": "o",
 	"pauseMeshUpgrade": "oa", "resumeMeshUpgrade": "oa", "pauseClusterUpgrade": "oa", "resumeClusterUpgrade": "oa",

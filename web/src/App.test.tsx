@@ -5,13 +5,13 @@ import { App } from './App'
 import { playHub, refusal, show } from './test/render'
 import { mesh, session, whole } from './test/samples'
 
-const loggedIn = { 'GET /session': () => session }
+const options = { oidc: false, version: '0.5.0' }
+const loggedIn = { 'GET /login': () => ({ ...options, session }) }
 
 test('who is not logged in logs in with a token, and then sees the page that they came for', async () => {
   let known = false
   const log = playHub({
-    'GET /session': () => (known ? session : refusal('log in first', 401)),
-    'GET /login': () => ({ oidc: false, version: '0.5.0' }),
+    'GET /login': () => ({ ...options, session: known ? session : undefined }),
     'POST /session': () => {
       known = true
       return session
@@ -28,8 +28,7 @@ test('who is not logged in logs in with a token, and then sees the page that the
 
 test('a token that is refused is told why', async () => {
   playHub({
-    'GET /session': () => refusal('log in first', 401),
-    'GET /login': () => ({ oidc: true, version: '0.5.0' }),
+    'GET /login': () => ({ ...options, oidc: true }),
     'POST /session': () => refusal('the token has expired', 401),
   })
   show(<App />, '/meshes/prod/waves')
@@ -42,8 +41,7 @@ test('a token that is refused is told why', async () => {
 test('a session that ends asks to log in', async () => {
   let ended = false
   playHub({
-    'GET /session': () => (ended ? refusal('log in first', 401) : session),
-    'GET /login': () => ({ oidc: false, version: '0.5.0' }),
+    'GET /login': () => ({ ...options, session: ended ? undefined : session }),
     'GET /meshes': () => (ended ? refusal('log in first', 401) : whole([mesh()])),
   })
   show(<App />, '/meshes')
@@ -72,7 +70,7 @@ test('the dark theme is on the page', async () => {
 })
 
 test('logging out ends the session', async () => {
-  const log = playHub({ ...loggedIn, 'GET /meshes': () => whole([]), 'DELETE /session': () => undefined, 'GET /login': () => ({ oidc: false, version: '1' }) })
+  const log = playHub({ ...loggedIn, 'GET /meshes': () => whole([]), 'DELETE /session': () => undefined })
   show(<App />, '/meshes')
   await userEvent.click(await screen.findByRole('button', { name: /^User/ }))
   await userEvent.click(await screen.findByRole('menuitem', { name: 'Log out' }))

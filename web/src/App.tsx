@@ -69,6 +69,7 @@ function NotFound() {
   const navigate = useNavigate()
   return (
     <Empty
+      whole
       title={t.common.notFound}
       actions={
         <Button variant="link" onClick={() => void navigate('/meshes')}>

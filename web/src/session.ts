@@ -1,22 +1,12 @@
 import { useQuery } from '@tanstack/react-query'
 import { api, call, type Schemas } from './api/client'
 import { keys } from './api/keys'
-import { asProblem } from './api/problem'
 
 /** Who is logged in; null when nobody is. */
 export function useSession() {
   return useQuery<Schemas['Session'] | null>({
     queryKey: keys.session,
-    queryFn: async ({ signal }) => {
-      try {
-        return await call(api.GET('/api/v1/session', { signal }))
-      } catch (error) {
-        if (asProblem(error).status === 401) {
-          return null
-        }
-        throw error
-      }
-    },
+    queryFn: async ({ signal }) => (await call(api.GET('/api/v1/login', { signal }))).session ?? null,
     staleTime: 60_000,
   })
 }

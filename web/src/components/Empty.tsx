@@ -8,12 +8,14 @@ interface Props {
   icon?: ComponentType
   actions?: ReactNode
   status?: 'danger' | 'warning' | 'success' | 'info'
+  /** It is all of the page. */
+  whole?: boolean
 }
 
 /** The place of something that is not there. */
-export function Empty({ title, children, icon, actions, status }: Props) {
+export function Empty({ title, children, icon, actions, status, whole }: Props) {
   return (
-    <EmptyState titleText={title} icon={icon} status={status} headingLevel="h2" variant="sm">
+    <EmptyState titleText={title} icon={icon} status={status} headingLevel={whole ? 'h1' : 'h2'} variant="sm">
       {children && <EmptyStateBody>{children}</EmptyStateBody>}
       {actions && (
         <EmptyStateFooter>

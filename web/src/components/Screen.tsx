@@ -32,6 +32,9 @@ interface Props {
   children: ReactNode
 }
 
+/** The id of what a page shows below its parts. */
+const body = 'body'
+
 /** The frame of every page: the way to it, its title, its actions, its parts. */
 export function Screen({ title, crumbs = [], labels, intro, actions, parts = [], children }: Props) {
   const t = useTexts()
@@ -65,7 +68,7 @@ export function Screen({ title, crumbs = [], labels, intro, actions, parts = [],
         {intro && <p className="ml-muted">{intro}</p>}
       </PageSection>
       {parts.length > 0 && <Parts parts={parts} />}
-      <PageSection isFilled className="ml-body">
+      <PageSection isFilled id={body} className="ml-body">
         {children}
       </PageSection>
     </>
@@ -79,12 +82,13 @@ function Parts({ parts }: { parts: Part[] }) {
   const here = parts.filter((p) => pathname === p.to || pathname.startsWith(`${p.to}/`)).sort((a, b) => b.to.length - a.to.length)[0]
   return (
     <PageSection type="tabs" className="ml-parts">
-      <Tabs component="nav" activeKey={here?.to ?? ''} usePageInsets aria-label={useTexts().shell.navigation}>
+      <Tabs component="nav" activeKey={here?.to ?? ''} usePageInsets aria-label={useTexts().shell.parts}>
         {parts.map((p) => (
           <Tab
             key={p.to}
             eventKey={p.to}
             href={p.to}
+            aria-controls={body}
             title={<TabTitleText>{p.title}</TabTitleText>}
             onClick={(e) => {
               if (!e.metaKey && !e.ctrlKey && !e.shiftKey) {

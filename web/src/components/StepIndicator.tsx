@@ -29,14 +29,14 @@ export function StepIndicator({ steps }: { steps: Step[] }) {
       {steps.map((s) => {
         const name = t.steps.names[s.number - 1] ?? s.title
         return (
-          <Tooltip key={s.number} content={[`${t.steps.step(s.number, name)} – ${t.states[s.state]}`, s.message].filter(Boolean).join(': ')}>
-            <li className={`ml-step ml-step-${s.state.toLowerCase()}`} aria-current={s.state === 'Active' ? 'step' : undefined}>
+          <li key={s.number} className={`ml-step ml-step-${s.state.toLowerCase()}`} aria-current={s.state === 'Active' ? 'step' : undefined}>
+            <Tooltip aria="none" content={[`${t.steps.step(s.number, name)} – ${t.states[s.state]}`, s.message].filter(Boolean).join(': ')}>
               <span className="ml-step-mark" aria-hidden>
                 <Mark step={s} />
               </span>
-              <span className="pf-v6-screen-reader">{t.steps.spoken(s.number, name, t.states[s.state])}</span>
-            </li>
-          </Tooltip>
+            </Tooltip>
+            <span className="pf-v6-screen-reader">{t.steps.spoken(s.number, name, t.states[s.state])}</span>
+          </li>
         )
       })}
     </ol>

@@ -70,6 +70,7 @@ export const en = {
   shell: {
     skip: 'Skip to content',
     navigation: 'Pages',
+    parts: 'Parts of this page',
     meshes: 'Meshes',
     envoyFilters: 'EnvoyFilters',
     goTo: 'Go to',
@@ -161,7 +162,10 @@ export const en = {
     consequence: 'The new istiod is installed beside the old one. Nothing that runs is touched.',
     decommission: 'Decommission Old Version',
     decommissionTitle: (cluster: string) => `Decommission the old istiod of ${cluster}`,
-    decommissionBody: (from: string) => `istiod ${from} is scaled to zero, watched for 5 minutes, and then uninstalled. After that there is no way back to it.`,
+    decommissionBody: (from: string) => `istiod ${from} is scaled to zero, watched, and then uninstalled. After that there is no way back to it.`,
+    soak: 'Watch it for so many minutes before it is uninstalled',
+    soakLess: 'One minute less',
+    soakMore: 'One minute more',
     remaining: 'These still use the old version. Upgrade them first.',
     categories: {
       IngressGateway: 'Ingress gateways',
@@ -177,6 +181,7 @@ export const en = {
     withdraw: 'Take back',
     withdrawTitle: 'Take the decommission back',
     withdrawBody: 'While the old istiod is only scaled to zero it comes back. When it is uninstalled, there is nothing to take back.',
+    report: 'Report',
     none: 'No upgrade',
     noneBody: 'No upgrade of this cluster was started yet.',
     paused: 'Paused',

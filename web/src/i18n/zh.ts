@@ -71,6 +71,7 @@ export const zh: Texts = {
   shell: {
     skip: '跳到内容',
     navigation: '页面',
+    parts: '此页面的各部分',
     meshes: '服务网格',
     envoyFilters: 'EnvoyFilter',
     goTo: '前往',
@@ -162,7 +163,10 @@ export const zh: Texts = {
     consequence: '新的 istiod 会安装在旧的旁边，正在运行的内容不受影响。',
     decommission: '下线旧版本',
     decommissionTitle: (cluster) => `下线 ${cluster} 的旧 istiod`,
-    decommissionBody: (from) => `istiod ${from} 会先缩容到零，观察 5 分钟后卸载。此后无法再回退到它。`,
+    decommissionBody: (from) => `istiod ${from} 会先缩容到零，观察一段时间后卸载。此后无法再回退到它。`,
+    soak: '卸载前观察的分钟数',
+    soakLess: '减少一分钟',
+    soakMore: '增加一分钟',
     remaining: '以下内容仍在使用旧版本，请先升级它们。',
     categories: {
       IngressGateway: '入口网关',
@@ -178,6 +182,7 @@ export const zh: Texts = {
     withdraw: '撤回',
     withdrawTitle: '撤回下线',
     withdrawBody: '旧 istiod 只是缩容到零时会恢复；卸载之后则没有可撤回的内容。',
+    report: '报告',
     none: '没有升级',
     noneBody: '此集群还没有开始过升级。',
     paused: '已暂停',

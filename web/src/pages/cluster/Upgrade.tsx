@@ -4,7 +4,6 @@ import { Title } from '@pf/Title'
 import ArrowCircleUpIcon from '@icons/arrow-circle-up-icon'
 import { useState } from 'react'
 import type { Schemas } from '../../api/client'
-import { asProblem } from '../../api/problem'
 import { useCluster } from '../../api/reads'
 import { ConfirmModal } from '../../components/ConfirmModal'
 import { Empty } from '../../components/Empty'
@@ -28,16 +27,15 @@ export function Upgrade() {
 function OfCluster({ cluster: c }: { cluster: Cluster }) {
   const t = useTexts()
   const [starting, setStarting] = useState(false)
-  const query = useUpgrade(c.name)
+  const query = useUpgrade(c.name, c.upgrade !== undefined)
   const start = (
     <GateButton may={c.actions.upgrade} icon={<ArrowCircleUpIcon />} onClick={() => setStarting(true)}>
       {t.upgrade.upgrade}
     </GateButton>
   )
-  const never = query.isError && asProblem(query.error).status === 404
   return (
     <div className="ml-stack">
-      {never ? (
+      {c.upgrade === undefined ? (
         <Empty title={t.upgrade.none} actions={start}>
           {t.upgrade.noneBody}
         </Empty>
@@ -74,22 +72,27 @@ function Running({ cluster: c, upgrade: u }: { cluster: Cluster; upgrade: Schema
           </Title>
           <span className="ml-muted">{t.common.moved(u.moved, u.total)}</span>
         </div>
-        {!u.finished && (
-          <div className="ml-head-actions">
-            <Button variant="secondary" onClick={() => void toggle()}>
-              {u.paused ? t.upgrade.resume : t.upgrade.pause}
-            </Button>
-            {u.decommissionRequested ? (
-              <Button variant="secondary" onClick={() => setAsked('withdraw')}>
-                {t.upgrade.withdraw}
+        <div className="ml-head-actions">
+          <Button component="a" variant="link" href={`/api/v1/clusters/${c.name}/upgrade/report`} target="_blank" rel="noreferrer">
+            {t.upgrade.report}
+          </Button>
+          {!u.finished && (
+            <>
+              <Button variant="secondary" onClick={() => void toggle()}>
+                {u.paused ? t.upgrade.resume : t.upgrade.pause}
               </Button>
-            ) : (
-              <Button variant="danger" onClick={() => setAsked('decommission')}>
-                {t.upgrade.decommission}
-              </Button>
-            )}
-          </div>
-        )}
+              {u.decommissionRequested ? (
+                <Button variant="secondary" onClick={() => setAsked('withdraw')}>
+                  {t.upgrade.withdraw}
+                </Button>
+              ) : (
+                <Button variant="danger" onClick={() => setAsked('decommission')}>
+                  {t.upgrade.decommission}
+                </Button>
+              )}
+            </>
+          )}
+        </div>
       </div>
       {error !== undefined && <SentenceAlert of={error} />}
       {u.refusal && <SentenceAlert of={u.refusal} />}
@@ -110,7 +113,7 @@ function Running({ cluster: c, upgrade: u }: { cluster: Cluster; upgrade: Schema
           <Title headingLevel="h2" size="lg">
             {t.upgrade.blockers}
           </Title>
-          {u.blockers.length === 0 ? <p className="ml-muted">{t.upgrade.noBlockers}</p> : <Blockers cluster={c.name} blockers={u.blockers} omitted={u.blockersOmitted} />}
+          {u.blockers.length === 0 ? <p className="ml-muted">{t.upgrade.noBlockers}</p> : <Blockers level="h3" cluster={c.name} blockers={u.blockers} omitted={u.blockersOmitted} />}
         </section>
       )}
       {u.history.length > 0 && (

@@ -20,8 +20,16 @@ function placeOf(cluster: string, b: Blocker): string | undefined {
   }
 }
 
+interface Props {
+  cluster: string
+  blockers: Blocker[]
+  omitted: number
+  /** Level of its headings: one below what it is in. */
+  level: 'h2' | 'h3'
+}
+
 /** What still needs the old istiod, by what it is, with a way to it. */
-export function Blockers({ cluster, blockers, omitted }: { cluster: string; blockers: Blocker[]; omitted: number }) {
+export function Blockers({ cluster, blockers, omitted, level }: Props) {
   const t = useTexts()
   const categories = Object.keys(t.upgrade.categories) as Blocker['category'][]
   return (
@@ -31,7 +39,7 @@ export function Blockers({ cluster, blockers, omitted }: { cluster: string; bloc
         .filter(({ all }) => all.length > 0)
         .map(({ category, all }) => (
           <section key={category}>
-            <Title headingLevel="h3" size="md">
+            <Title headingLevel={level} size="md">
               {t.upgrade.categories[category]}
             </Title>
             <List>

@@ -58,7 +58,7 @@ function Proposed({ proposal: p, onChoose }: { proposal: Schemas['Proposal']; on
           </p>
           {p.untouched.length > 0 && <Sentences title={t.upgrade.willNot} all={p.untouched} />}
           {p.warnings.length > 0 && (
-            <Alert variant="warning" isInline title={t.upgrade.warnings} component="h3">
+            <Alert variant="warning" isInline title={t.upgrade.warnings} component="h2">
               <Sentences all={p.warnings} />
             </Alert>
           )}
@@ -81,7 +81,7 @@ function Row({ name, children }: { name: string; children: ReactNode }) {
 function Sentences({ title, all, ordered }: { title?: string; all: string[]; ordered?: boolean }) {
   return (
     <div>
-      {title && <h3 className="ml-strong">{title}</h3>}
+      {title && <h2 className="ml-strong">{title}</h2>}
       <List component={ordered ? 'ol' : 'ul'}>
         {all.map((text) => (
           <ListItem key={text}>{text}</ListItem>

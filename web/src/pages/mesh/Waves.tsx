@@ -11,6 +11,7 @@ import { Empty } from '../../components/Empty'
 import { GateButton } from '../../components/GateButton'
 import { Loaded } from '../../components/Loaded'
 import { SentenceAlert } from '../../components/SentenceAlert'
+import { SoakField, usualSoak } from '../../components/SoakField'
 import { StateLabel } from '../../components/StateLabel'
 import { useTexts } from '../../preferences'
 import { useMeshName } from './MeshPage'
@@ -52,6 +53,7 @@ function Under({ mesh, upgrade: u }: { mesh: Mesh; upgrade: MeshUpgrade }) {
   const t = useTexts()
   const { approve, pause, resume, decommission } = useMeshActions(mesh.name)
   const [asked, setAsked] = useState<{ wave?: string }>()
+  const [soak, setSoak] = useState(usualSoak)
   const [error, setError] = useState<unknown>()
   const toggle = async () => {
     setError(undefined)
@@ -129,8 +131,9 @@ function Under({ mesh, upgrade: u }: { mesh: Mesh; upgrade: MeshUpgrade }) {
         </ConfirmModal>
       )}
       {asked && asked.wave === undefined && (
-        <ConfirmModal danger title={t.waves.decommissionTitle(mesh.displayName)} may={u.actions.decommission} onClose={() => setAsked(undefined)} onConfirm={() => decommission(u.name)}>
-          {t.waves.decommissionBody}
+        <ConfirmModal danger title={t.waves.decommissionTitle(mesh.displayName)} may={u.actions.decommission} onClose={() => setAsked(undefined)} onConfirm={() => decommission(u.name, soak)}>
+          <p>{t.waves.decommissionBody}</p>
+          <SoakField minutes={soak} onChange={setSoak} />
         </ConfirmModal>
       )}
     </>

@@ -6,8 +6,8 @@ export type Cluster = Schemas['Cluster']
 export type Mesh = Schemas['MeshDetail']
 export type MeshUpgrade = Schemas['MeshUpgrade']
 
-/** How long an old istiod stays scaled to zero before it is uninstalled. */
-const soak = '5m0s'
+/** A duration of Go (https://pkg.go.dev/time#ParseDuration). */
+const inMinutes = (n: number) => `${n}m0s`
 
 /** What an upgrade of the cluster would be. */
 export function useProposal(cluster: string, version?: string) {
@@ -55,7 +55,7 @@ export function useClusterActions({ name, mesh = '' }: Cluster) {
     start: (version: string) => done(call(api.POST(base, { ...path, body: { version } }))),
     pause: () => done(call(api.POST(`${base}/pause`, path))),
     resume: () => done(call(api.POST(`${base}/resume`, path))),
-    decommission: () => done(call(api.POST(`${base}/decommission`, { ...path, body: { soak } }))),
+    decommission: (soak: number) => done(call(api.POST(`${base}/decommission`, { ...path, body: { soak: inMinutes(soak) } }))),
     withdraw: () => done(call(api.DELETE(`${base}/decommission`, path))),
     components: (body: Schemas['UpgradeComponentsRequest']) => done(call(api.POST('/api/v1/clusters/{cluster}/components/upgrade', { ...path, body }))),
   }
@@ -70,6 +70,6 @@ export function useMeshActions(mesh: string) {
     approve: (upgrade: string, wave: string) => done(call(api.POST('/api/v1/upgrades/{upgrade}/approve', { ...one(upgrade), body: { wave } }))),
     pause: (upgrade: string) => done(call(api.POST('/api/v1/upgrades/{upgrade}/pause', one(upgrade)))),
     resume: (upgrade: string) => done(call(api.POST('/api/v1/upgrades/{upgrade}/resume', one(upgrade)))),
-    decommission: (upgrade: string) => done(call(api.POST('/api/v1/upgrades/{upgrade}/decommission', { ...one(upgrade), body: { soak } }))),
+    decommission: (upgrade: string, soak: number) => done(call(api.POST('/api/v1/upgrades/{upgrade}/decommission', { ...one(upgrade), body: { soak: inMinutes(soak) } }))),
   }
 }

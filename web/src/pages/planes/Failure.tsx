@@ -35,7 +35,7 @@ export function Failure({ cluster, plane }: { cluster: Cluster; plane: DataPlane
     </GateButton>
   )
   return (
-    <Alert variant="danger" isInline component="h3" title={t.failure.title(f.attempt)}>
+    <Alert variant="danger" isInline component="h2" title={t.failure.title(f.attempt)}>
       <div className="ml-stack">
         <p>{f.message}</p>
         {f.events.length === 0 ? <p>{t.failure.noEvents}</p> : <Events plane={plane} />}

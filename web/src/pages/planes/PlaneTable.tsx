@@ -145,7 +145,7 @@ function Upgradeable({ to }: { to: string }) {
 function Act({ cluster, plane: p, onMove }: Pick<RowProps, 'cluster' | 'plane' | 'onMove'>) {
   const t = useTexts()
   const may = cluster.actions.moveWorkloads
-  if (p.upgradeable) {
+  if (p.upgradeable || (p.state === 'Pending' && !may.allowed)) {
     const text = p.state === 'Failed' ? t.plane.reupgrade : t.plane.upgrade
     return (
       <GateButton may={may} variant="secondary" size="sm" aria-label={`${text}: ${p.name}`} onClick={() => onMove({ direction: 'Forward', planes: [p] })}>
