@@ -9,11 +9,11 @@ import (
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
+	"meshlift.dev/meshlift/internal/retry"
 )
 
 // Keeper makes a link for every MemberCluster, with the kubeconfig of its Secret. It writes nothing.
@@ -59,9 +59,11 @@ func (k *Keeper) SetupWithManager(mgr ctrl.Manager) error {
 	if err := mgr.Add(k.Links); err != nil {
 		return fmt.Errorf("add the links: %w", err)
 	}
+	options := retry.Options(4)
+	options.NeedLeaderElection = ptr.To(false)
 	return ctrl.NewControllerManagedBy(mgr).Named("links").For(&hub.MemberCluster{}).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(k.ofSecret)).
-		WithOptions(controller.Options{NeedLeaderElection: ptr.To(false), MaxConcurrentReconciles: 4}).
+		WithOptions(options).
 		Complete(k)
 }
 

@@ -23,6 +23,7 @@ import (
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/catalog"
 	"meshlift.dev/meshlift/internal/mesh"
+	"meshlift.dev/meshlift/internal/retry"
 	"meshlift.dev/meshlift/internal/routing"
 	"meshlift.dev/meshlift/internal/upgrade"
 )
@@ -144,7 +145,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 // SetupWithManager registers the controller; cluster maps events of the mesh to the unfinished upgrade.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, cluster func(ctrl.Manager, *builder.Builder) *builder.Builder) error {
 	wished := builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
-	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.ClusterUpgrade{}, wished).Named("clusterupgrade").
+	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.ClusterUpgrade{}, wished).Named("clusterupgrade").WithOptions(retry.Options(1)).
 		Watches(&v1alpha1.ControlPlane{}, handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, _ client.Object) []reconcile.Request {
 			return Requests(ctx, mgr.GetClient()) // the hub said something
 		}), builder.WithPredicates(predicate.GenerationChangedPredicate{}))

@@ -14,7 +14,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -27,6 +26,7 @@ import (
 	"meshlift.dev/meshlift/internal/component"
 	"meshlift.dev/meshlift/internal/helm"
 	"meshlift.dev/meshlift/internal/release"
+	"meshlift.dev/meshlift/internal/retry"
 )
 
 // Members connects with clusters; package member implements it.
@@ -158,7 +158,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, changes source.Source) e
 		For(&hub.MemberCluster{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.Catalog{}, handler.EnqueueRequestsFromMapFunc(r.all)).
 		WatchesRawSource(source.Channel(r.jobs.events, &handler.EnqueueRequestForObject{})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: concurrent})
+		WithOptions(retry.Options(concurrent))
 	if changes != nil {
 		b = b.WatchesRawSource(changes)
 	}

@@ -21,6 +21,7 @@ import (
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/catalog"
 	"meshlift.dev/meshlift/internal/mesh"
+	"meshlift.dev/meshlift/internal/retry"
 	"meshlift.dev/meshlift/internal/status"
 )
 
@@ -120,6 +121,6 @@ func Ensure(ctx context.Context, c client.Client, istioNamespace string) error {
 
 // SetupWithManager registers the controller; cluster maps events of the mesh to the one object.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, cluster func(ctrl.Manager, *builder.Builder) *builder.Builder) error {
-	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.ControlPlane{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).Named("controlplane")
+	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.ControlPlane{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).Named("controlplane").WithOptions(retry.Options(1))
 	return cluster(mgr, b).Complete(r)
 }

@@ -28,6 +28,7 @@ import (
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/gate"
 	"meshlift.dev/meshlift/internal/mesh"
+	"meshlift.dev/meshlift/internal/retry"
 	"meshlift.dev/meshlift/internal/rollout"
 	"meshlift.dev/meshlift/internal/window"
 )
@@ -247,7 +248,7 @@ func Complete(ro *v1alpha1.DataPlaneRollout) bool {
 
 // SetupWithManager registers the controller; cluster maps events of the mesh to the rollouts that are not complete.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, cluster func(ctrl.Manager, *builder.Builder) *builder.Builder) error {
-	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.DataPlaneRollout{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).Named("dataplanerollout").
+	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.DataPlaneRollout{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).Named("dataplanerollout").WithOptions(retry.Options(1)).
 		// A freeze that somebody sets or lifts for the cluster; the status of the ControlPlane is of no interest.
 		Watches(&v1alpha1.ControlPlane{}, handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, _ client.Object) []reconcile.Request {
 			return Requests(ctx, mgr.GetClient())

@@ -19,7 +19,6 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -27,6 +26,7 @@ import (
 	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/member"
+	"meshlift.dev/meshlift/internal/retry"
 )
 
 // fieldManager owns the status of MemberClusters but the components, which another controller writes.
@@ -220,7 +220,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("memberclusters").For(&hub.MemberCluster{}).
 		WatchesRawSource(r.Links.Changes(member.Request)).
 		Watches(&v1alpha1.Catalog{}, handler.EnqueueRequestsFromMapFunc(r.all)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 8}).
+		WithOptions(retry.Options(8)).
 		Complete(r)
 }
 

@@ -26,6 +26,7 @@ import (
 	"meshlift.dev/meshlift/internal/gate"
 	"meshlift.dev/meshlift/internal/mesh"
 	"meshlift.dev/meshlift/internal/release"
+	"meshlift.dev/meshlift/internal/retry"
 	"meshlift.dev/meshlift/internal/sidecar"
 	"meshlift.dev/meshlift/internal/status"
 )
@@ -258,6 +259,6 @@ func Requests(context.Context, client.Object) []reconcile.Request {
 
 // SetupWithManager registers the controller; cluster adds events of the mesh, which bring new istiods.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, cluster func(ctrl.Manager, *builder.Builder) *builder.Builder) error {
-	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.ControlPlane{}).Named("sidecars")
+	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.ControlPlane{}).Named("sidecars").WithOptions(retry.Options(1))
 	return cluster(mgr, b).Complete(r)
 }
