@@ -7,7 +7,7 @@ LAB := .lab/bin
 UNIT := ./api/... ./charts/... ./cmd/... ./internal/... ./web
 # Tests of the product on the lab.
 LAB_TESTS   ?= ./test/...
-LAB_TIMEOUT ?= 45m
+LAB_TIMEOUT ?= 60m
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 # Sources of the pages, without what is installed and built.
