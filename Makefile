@@ -64,7 +64,7 @@ test-unit: ## Run the unit tests of all modules (those of the lab module need a 
 
 .PHONY: test-lab
 test-lab: web build lab ## Run the tests on the lab.
-	$(GO) test -count 1 -parallel 4 -timeout $(LAB_TIMEOUT) $(LAB_TESTS)
+	$(GO) test -count 1 -parallel 3 -timeout $(LAB_TIMEOUT) $(LAB_TESTS)
 
 .PHONY: walk
 walk: web build lab ## Walk through the pages of a hub in Chromium, with pictures of every page in .lab/pictures.

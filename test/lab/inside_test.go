@@ -37,7 +37,7 @@ func inside(t *testing.T, l *labtest.Lab, pkg string) {
 	cmd := exec.CommandContext(t.Context(), filepath.Join(l.Root, ".lab", "bin", "lab"), "exec", "--name", l.Name, "--",
 		"env", "MESHLIFT_LAB_CHARTS="+l.Charts, "MESHLIFT_LAB_AGENT="+filepath.Join(l.Root, "charts"),
 		"MESHLIFT_LAB_ISTIOCTL="+filepath.Join(l.Root, ".lab", "bin", "istio-1.31.0-istioctl"),
-		binary, "-test.v", "-test.timeout=20m")
+		binary, "-test.v", "-test.timeout=50m")
 	if !*insideAll {
 		cmd.Args = append(cmd.Args, "-test.skip", otherInstallations)
 	}
