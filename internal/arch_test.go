@@ -48,7 +48,7 @@ func layers() map[string]layer {
 		"adapters": {
 			packages: []string{
 				"internal/observe", "internal/xds", "internal/helm", "internal/routing", "internal/restart", "internal/certs",
-				"internal/member", "internal/olm", "internal/survey",
+				"internal/member", "internal/olm", "internal/survey", "internal/prom",
 			},
 			imports: []string{"api", "domain", "retry"},
 		},

@@ -37,6 +37,7 @@ import (
 	"meshlift.dev/meshlift/internal/controller/sidecars"
 	"meshlift.dev/meshlift/internal/handover"
 	"meshlift.dev/meshlift/internal/observe"
+	"meshlift.dev/meshlift/internal/prom"
 	"meshlift.dev/meshlift/internal/restart"
 	"meshlift.dev/meshlift/internal/routing"
 	"meshlift.dev/meshlift/internal/version"
@@ -210,7 +211,7 @@ func wire(ctx context.Context, mgr manager.Manager, c Config) error {
 		return fmt.Errorf("register the ClusterUpgrade controller: %w", err)
 	}
 	if err := (&dataplanerollout.Reconciler{Options: dataplanerollout.Options{
-		Client: mgr.GetClient(), Observer: observer, Mover: &restart.Mover{Live: mgr.GetAPIReader(), Writer: mgr.GetClient()}, Asker: asker,
+		Client: mgr.GetClient(), Observer: observer, Mover: &restart.Mover{Live: mgr.GetAPIReader(), Writer: mgr.GetClient()}, Asker: asker, Meter: prom.Meter{Now: c.Clock.Now},
 		Recorder: mgr.GetEventRecorder("meshlift"), Clock: c.Clock,
 	}}).SetupWithManager(mgr, watch.every(rolloutInterval, dataplanerollout.Requests)); err != nil {
 		return fmt.Errorf("register the DataPlaneRollout controller: %w", err)

@@ -1,6 +1,9 @@
 package gate
 
 import (
+	"strings"
+	"time"
+
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/rollout"
 	"meshlift.dev/meshlift/internal/window"
@@ -21,6 +24,23 @@ func Pace(spec *v1alpha1.DataPlaneRolloutSpec) Verdict {
 	}
 	if h := spec.Health; h != nil && h.SyncDeadline != nil && h.SyncDeadline.Duration < 0 {
 		return Block(v1alpha1.ReasonUserAction, "health.syncDeadline of the rollout is %s: give a duration that is not negative; 0 does not look", h.SyncDeadline.Duration)
+	}
+	if h := spec.Health; h != nil && h.Metrics != nil {
+		return metrics(h.Metrics)
+	}
+	return Pass()
+}
+
+// maxWatch bounds how long a workload holds its place in the budgets, and how much a query reads.
+const maxWatch = 24 * time.Hour
+
+func metrics(m *v1alpha1.Metrics) Verdict {
+	scheme, host, _ := strings.Cut(m.Prometheus, "://")
+	if host == "" || strings.HasPrefix(host, "/") || scheme != "http" && scheme != "https" {
+		return Block(v1alpha1.ReasonUserAction, "health.metrics.prometheus of the rollout is %q: give the address of a Prometheus, such as http://prometheus.istio-system:9090", m.Prometheus)
+	}
+	if w := m.For(); w <= 0 || w > maxWatch {
+		return Block(v1alpha1.ReasonUserAction, "health.metrics.watch of the rollout is %s: give a duration of more than 0 and at most %s", w, maxWatch)
 	}
 	return Pass()
 }

@@ -42,6 +42,8 @@ type Subject struct {
 	Settled bool
 	// Started is when the move began.
 	Started time.Time
+	// Gateway tells that it is a gateway.
+	Gateway bool
 	// Refused is why pods could not be created, in the words of the API server, when injection is to blame; "" when it is not.
 	Refused string
 }
@@ -65,8 +67,10 @@ type Verdict struct {
 	State State
 	// Gate that speaks, its reason in one word, and one sentence.
 	Gate, Reason, Message string
-	// Seen is the evidence, one line for each pod.
+	// Seen is the evidence, one line for each pod or number.
 	Seen []string
+	// Unproved tells of one that passes that there were too few requests to show that they are as good as before.
+	Unproved bool
 	// At is when it was seen.
 	At time.Time
 }

@@ -106,6 +106,7 @@ func Decide(in Input) Outcome {
 			pending = append(pending, candidate{p, w, *a})
 		}
 	}
+	d.out.Warnings = append(d.out.Warnings, d.unprovedWarning()...)
 	d.start(pending)
 	d.reportWaves()
 	d.out.Complete = d.complete()

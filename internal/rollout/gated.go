@@ -29,7 +29,7 @@ func Subjects(in Input) []health.Subject {
 			continue
 		}
 		s := health.Subject{
-			Key: d.key(w), Target: d.target, Settled: item.State == Moved, Started: w.Move.Started, Refused: health.InjectionFailure(w.Progress.Failure),
+			Key: d.key(w), Target: d.target, Settled: item.State == Moved, Started: w.Move.Started, Gateway: w.Role.IsGateway(), Refused: health.InjectionFailure(w.Progress.Failure),
 		}
 		for _, p := range w.Pods {
 			if !p.Terminating && p.Revision == d.target {
@@ -42,7 +42,7 @@ func Subjects(in Input) []health.Subject {
 }
 
 // gates tells whether the rollout has health gates. They do not hold moves back to the old revision.
-func (d *decider) gates() bool { return d.Spec.Health.Sync() > 0 && d.target == d.To }
+func (d *decider) gates() bool { return d.Spec.Health.Looks() && d.target == d.To }
 
 func (d *decider) key(w mesh.Workload) health.Key {
 	return health.Key{Ref: w.Ref, Attempt: recorded(w)}
@@ -64,6 +64,9 @@ func (d *decider) gated(w mesh.Workload, item Item) Item {
 	v := cmp.Or(d.verdicts[d.key(w)], &health.Verdict{State: health.Wait, Message: "its health is looked at"})
 	switch v.State {
 	case health.Pass:
+		if v.Unproved && item.State == Moved {
+			d.unproved = append(d.unproved, item.Ref.String())
+		}
 	case health.Fail:
 		item.State, item.Reason, item.Message = Failed, v.Reason, v.Message
 		item.Gate = &v1alpha1.GateEvidence{Gate: v.Gate, At: metav1.NewTime(v.At), Seen: v.Seen}
@@ -110,4 +113,12 @@ func (d *decider) movesBack(w mesh.Workload, f *v1alpha1.WorkloadFailure) bool {
 		return false
 	}
 	return true
+}
+
+// unprovedWarning is about workloads that passed the metrics gate without proof; nil when there are none.
+func (d *decider) unprovedWarning() []string {
+	if len(d.unproved) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%d workloads had too few requests in the time of the metrics gate to show that they are as good as before, such as %s", len(d.unproved), d.unproved[0])}
 }

@@ -23,7 +23,9 @@ type decider struct {
 	returning int
 	// ending counts moving workloads that wait for their last pod.
 	ending int
-	waves  []wave
+	// unproved are those that passed the metrics gate without proof.
+	unproved []string
+	waves    []wave
 }
 
 // judge counts one item and returns the move that may be started for it, if any.

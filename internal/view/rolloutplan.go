@@ -84,18 +84,26 @@ func Pace(s *v1alpha1.DataPlaneRolloutSpec, cp *v1alpha1.ControlPlane, pods int3
 			windows(" of the cluster", cp.Spec.Windows, cp.Spec.Freezes)
 		}
 	}
-	if sync := s.Health.Sync(); sync > 0 && s.Direction != v1alpha1.Back {
-		out = append(out, PaceLine{"health", healthWords(s.Health, sync)})
+	if s.Health.Looks() && s.Direction != v1alpha1.Back {
+		out = append(out, PaceLine{"health", healthWords(s.Health)})
 	}
 	return append(out, PaceLine{"on failure", failureWords(s)})
 }
 
-func healthWords(h *v1alpha1.Health, sync time.Duration) string {
+func healthWords(h *v1alpha1.Health) string {
 	after := "it stays"
 	if h.MovesBack() {
 		after = "it is moved back"
 	}
-	return fmt.Sprintf("new proxies are in sync with the new istiod %s after they are ready; else %s, and no further workload is touched", window.Short(sync), after)
+	var parts []string
+	if sync := h.Sync(); sync > 0 {
+		parts = append(parts, fmt.Sprintf("new proxies are in sync with the new istiod %s after they are ready", window.Short(sync)))
+	}
+	if m := h.Metrics; m != nil {
+		failing, slow := m.Margins()
+		parts = append(parts, fmt.Sprintf("the shares of requests that fail and that are slow grow by at most %.0f and %.0f percentage points in %s", 100*failing, 100*slow, window.Short(m.For())))
+	}
+	return fmt.Sprintf("%s; else %s, and no further workload is touched", strings.Join(parts, ", and "), after)
 }
 
 func together(s *v1alpha1.DataPlaneRolloutSpec, pods int32) string {

@@ -43,6 +43,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if os.Getenv(asExporter) != "" {
+		if err := export(); err != nil {
+			fmt.Fprintln(os.Stderr, "exporter:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	ctrllog.SetLogger(logr.Discard())
 	code := m.Run()
 	if err := rightsAreNeeded(code == 0); err != nil {

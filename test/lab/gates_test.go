@@ -46,9 +46,12 @@ func TestGates(t *testing.T) {
 	c.create(t, deployment("shop", "a-first", 2))
 	c.create(t, deployment("shop", "b-rejects", 2, proxies("nack@"+newRev)))
 	c.create(t, deployment("lost", "b-silent", 1, proxies("off@"+newRev)))
+	c.paid(t)
+	c.prometheus(t)
 	c.ok(t, "upgrade", "start", "--to", "1.31", "--yes")
 	c.reached(t, upgrade, v1alpha1.ConditionEnvoyFiltersHandled)
 
+	t.Run("a workload whose requests fail more often is moved back, and no further workload is touched", func(t *testing.T) { metricsGate(t, c) })
 	t.Run("a proxy that rejects what the new istiod sends is moved back, and no further workload is touched", func(t *testing.T) {
 		c.gated(t, "rejected", "shop", "{syncDeadline: 5m}")
 		f := c.stopped(t, "rejected", v1alpha1.FailureMovedBack)

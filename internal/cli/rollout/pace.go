@@ -34,6 +34,8 @@ type paceFlags struct {
 	maxFailures    int32
 	syncDeadline   time.Duration
 	onUnhealthy    string
+	prometheus     string
+	watch          time.Duration
 }
 
 func (p *paceFlags) add(f *pflag.FlagSet) {
@@ -43,7 +45,9 @@ func (p *paceFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&p.gateways, "gateways", "", "When gateways move: Last, First, or Mixed with the sidecars (default Last)")
 	f.Int32Var(&p.maxFailures, "max-failures", -1, "With Continue and MoveBackAndContinue: how many failures are tolerated before nothing new starts (-1 = any number)")
 	f.DurationVar(&p.syncDeadline, "sync-deadline", 0, "A workload counts as moved only when its new proxies are connected to the new istiod and in sync with it, in this time after they are ready (0 = do not look)")
-	f.StringVar(&p.onUnhealthy, "on-unhealthy", "", "With --sync-deadline: what happens to a workload whose proxies are not: MoveBack or Pause; no other is touched in either case (default MoveBack)")
+	f.StringVar(&p.prometheus, "prometheus", "", "A workload counts as moved only when requests to its new pods do not fail more often and are not slower than those to the old ones, by this Prometheus, such as http://prometheus.istio-system:9090")
+	f.DurationVar(&p.watch, "watch-metrics", 0, "With --prometheus: how long the requests to new pods are watched after they are ready (default 5m)")
+	f.StringVar(&p.onUnhealthy, "on-unhealthy", "", "With --sync-deadline or --prometheus: what happens to a workload that is not well: MoveBack or Pause; no other is touched in either case (default MoveBack)")
 }
 
 func gatewayOrders() []string {
@@ -66,8 +70,12 @@ func (p *paceFlags) check() error {
 		return exit.Usagef("--max-failures must not be negative; -1 means any number")
 	case p.syncDeadline < 0:
 		return exit.Usagef("--sync-deadline must not be negative; 0 does not look")
-	case p.onUnhealthy != "" && p.syncDeadline == 0:
-		return exit.Usagef("--on-unhealthy needs --sync-deadline, for example --sync-deadline 2m")
+	case p.watch < 0:
+		return exit.Usagef("--watch-metrics must not be negative")
+	case p.watch > 0 && p.prometheus == "":
+		return exit.Usagef("--watch-metrics needs --prometheus, for example --prometheus http://prometheus.istio-system:9090")
+	case p.onUnhealthy != "" && p.syncDeadline == 0 && p.prometheus == "":
+		return exit.Usagef("--on-unhealthy needs --sync-deadline or --prometheus, for example --sync-deadline 2m")
 	case !p.knowsAction():
 		return exit.Usagef("unknown action %q: use %s or %s", p.onUnhealthy, v1alpha1.HealthMoveBack, v1alpha1.HealthPause)
 	case p.maxPods != "":
@@ -99,10 +107,16 @@ func (p *paceFlags) apply(s *v1alpha1.DataPlaneRolloutSpec) {
 	if p.maxFailures >= 0 {
 		s.MaxFailures = new(p.maxFailures)
 	}
-	if p.syncDeadline > 0 {
+	if p.syncDeadline > 0 || p.prometheus != "" {
 		s.Health = &v1alpha1.Health{
 			SyncDeadline: &metav1.Duration{Duration: p.syncDeadline},
 			OnFailure:    cmp.Or(v1alpha1.HealthAction(p.onUnhealthy), v1alpha1.HealthMoveBack),
+		}
+	}
+	if p.prometheus != "" {
+		s.Health.Metrics = &v1alpha1.Metrics{
+			Prometheus: p.prometheus, Watch: &metav1.Duration{Duration: cmp.Or(p.watch, v1alpha1.DefaultWatch)},
+			OnInconclusive: v1alpha1.InconclusivePass,
 		}
 	}
 }
@@ -117,7 +131,7 @@ func (o *options) checkFile(cmd *cobra.Command, args []string) error {
 	}
 	for _, name := range []string{
 		"namespace", "parallelism", "parallelism-per-namespace", "max-pods", "namespace-order", "gateways", "failure-policy", "max-failures", "timeout", "back",
-		"sync-deadline", "on-unhealthy",
+		"sync-deadline", "on-unhealthy", "prometheus", "watch-metrics",
 	} {
 		if cmd.Flags().Changed(name) {
 			return exit.Usagef("--filename says how the rollout is: write --%s into the file instead", name)

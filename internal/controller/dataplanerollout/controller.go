@@ -52,8 +52,9 @@ type Options struct {
 	Client   client.Client
 	Observer Observer
 	Mover    Mover
-	// Asker of the health gates.
+	// Asker and Meter of the health gates.
 	Asker    Asker
+	Meter    Meter
 	Recorder events.EventRecorder
 	Clock    clock.Clock
 }

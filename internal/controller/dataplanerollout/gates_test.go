@@ -18,7 +18,7 @@ func TestIstiodIsAskedOnlyWhileAWorkloadWaitsAndNotTooOften(t *testing.T) {
 	g, spec := &gates{}, &v1alpha1.Health{}
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	states := func(after time.Duration, subjects ...health.Subject) (out []health.State, ask bool) {
-		verdicts, ask := g.judge(subjects, spec, now.Add(after))
+		verdicts, ask, _ := g.judge(subjects, spec, now.Add(after))
 		for _, v := range verdicts {
 			out = append(out, v.State)
 		}
@@ -27,7 +27,7 @@ func TestIstiodIsAskedOnlyWhileAWorkloadWaitsAndNotTooOften(t *testing.T) {
 	if got, ask := states(0, gateSubject("a", true), gateSubject("b", true)); !ask || got[0] != health.Wait {
 		t.Fatalf("at first: %v, ask %v", got, ask)
 	}
-	g.begin()
+	g.begin(&g.istiod)
 	if _, ask := states(0, gateSubject("a", true)); ask {
 		t.Error("istiod is asked twice at once")
 	}
@@ -55,7 +55,7 @@ func TestAnIstiodThatDoesNotAnswerFailsNobody(t *testing.T) {
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	g.judge([]health.Subject{gateSubject("a", true)}, spec, now)
 	g.asked(now.Add(time.Hour), 0, nil, errors.New("istiod x did not say who is connected to it"))
-	v, ask := g.judge([]health.Subject{gateSubject("a", true)}, spec, now.Add(2*time.Hour))
+	v, ask, _ := g.judge([]health.Subject{gateSubject("a", true)}, spec, now.Add(2*time.Hour))
 	if v[0].State != health.Wait || !ask || v[0].Message == "" {
 		t.Errorf("%+v, ask %v", v[0], ask)
 	}
@@ -68,7 +68,52 @@ func TestTheDeadlineBeginsWhenThePodsAreReady(t *testing.T) {
 		g.judge([]health.Subject{gateSubject("a", settled)}, spec, now.Add(time.Duration(after)*time.Minute))
 	}
 	g.asked(now.Add(3*time.Minute), 0, nil, nil)
-	if v, _ := g.judge([]health.Subject{gateSubject("a", true)}, spec, now.Add(3*time.Minute)); v[0].State != health.Wait {
+	if v, _, _ := g.judge([]health.Subject{gateSubject("a", true)}, spec, now.Add(3*time.Minute)); v[0].State != health.Wait {
 		t.Errorf("a minute after its pods were ready again: %+v", v[0])
+	}
+}
+
+func TestPrometheusIsAskedWhenTheProxiesAreInSyncAndUntilItsTimeIsOver(t *testing.T) {
+	g, spec := &gates{}, &v1alpha1.Health{Metrics: &v1alpha1.Metrics{}}
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	a := gateSubject("a", true)
+	good := map[health.Key]health.Sample{a.Key: {At: now.Add(2 * time.Second), New: health.Counts{Requests: 9000}, Old: health.Counts{Requests: 9000}}}
+	judge := func(after time.Duration, s health.Subject) (health.Verdict, []health.Question) {
+		v, _, measure := g.judge([]health.Subject{s}, spec, now.Add(after))
+		return v[0], measure
+	}
+	if v, measure := judge(0, a); len(measure) > 0 || v.Gate != health.GateSync {
+		t.Errorf("before the proxies are in sync: %+v, %v", v, measure)
+	}
+	g.asked(now.Add(time.Second), 0, []health.Proxy{{Namespace: "shop", Pod: "a-1", Synced: true}}, nil)
+	if v, measure := judge(time.Second, a); len(measure) != 1 || measure[0].Pods[0] != "a-1" || v.State != health.Wait {
+		t.Errorf("in sync: %+v, %v", v, measure)
+	}
+	g.begin(&g.meter)
+	if _, measure := judge(time.Second, a); len(measure) > 0 {
+		t.Error("Prometheus is asked twice at once")
+	}
+	g.measured(now.Add(2*time.Second), time.Second, good)
+	if v, measure := judge(3*time.Second, a); len(measure) > 0 || v.State != health.Wait {
+		t.Errorf("after an answer that took a second: %+v, %v", v, measure)
+	}
+	if _, measure := judge(22*time.Second, a); len(measure) != 1 {
+		t.Error("Prometheus is not asked again although the workload is watched")
+	}
+	moving := a
+	moving.Settled = false
+	judge(time.Minute, moving)
+	if v, _ := judge(2*time.Minute, a); v.Gate != health.GateSync {
+		t.Errorf("when a pod was not ready in between, everything begins anew: %+v", v)
+	}
+	g.asked(now.Add(2*time.Minute), 0, []health.Proxy{{Namespace: "shop", Pod: "a-1", Synced: true}}, nil)
+	late := good[a.Key]
+	late.At = now.Add(8 * time.Minute)
+	g.measured(late.At, 0, map[health.Key]health.Sample{a.Key: late})
+	if v, measure := judge(8*time.Minute, a); v.State != health.Pass || len(measure) > 0 {
+		t.Errorf("when its time is over: %+v, %v", v, measure)
+	}
+	if v, measure := judge(time.Hour, a); v.State != health.Pass || len(measure) > 0 {
+		t.Errorf("what has passed has passed: %+v, %v", v, measure)
 	}
 }
