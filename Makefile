@@ -8,6 +8,8 @@ UNIT := ./api/... ./charts/... ./cmd/... ./internal/... ./web
 # Tests of the product on the lab.
 LAB_TESTS   ?= ./test/...
 LAB_TIMEOUT ?= 60m
+# Labs at the same time, on two cores.
+LAB_PARALLEL ?= 3
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 # Sources of the pages, without what is installed and built.
@@ -64,7 +66,7 @@ test-unit: ## Run the unit tests of all modules (those of the lab module need a 
 
 .PHONY: test-lab
 test-lab: web build lab ## Run the tests on the lab.
-	$(GO) test -count 1 -parallel 3 -timeout $(LAB_TIMEOUT) $(LAB_TESTS)
+	$(GO) test -count 1 -parallel $(LAB_PARALLEL) -timeout $(LAB_TIMEOUT) $(LAB_TESTS)
 
 .PHONY: walk
 walk: web build lab ## Walk through the pages of a hub in Chromium, with pictures of every page in .lab/pictures.
@@ -73,7 +75,7 @@ walk: web build lab ## Walk through the pages of a hub in Chromium, with picture
 
 .PHONY: test-long
 test-long: build lab ## Run the tests on the lab with every kind of installation and 200 seeds of SIGKILLs (about an hour).
-	$(GO) test -count 1 -parallel 4 -timeout 3h ./test/lab -args -inside.all -chaos.seeds 200
+	$(GO) test -count 1 -parallel $(LAB_PARALLEL) -timeout 3h ./test/lab -args -inside.all -chaos.seeds 200
 
 .PHONY: chaos
 chaos: build lab ## Run 200 whole upgrades under random faults (SEEDS, FIRST, LABS; an hour on two cores).

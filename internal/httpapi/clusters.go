@@ -70,7 +70,7 @@ func clusters(s *Server) {
 func (s *Server) clusterRow(ctx context.Context, m *hub.MemberCluster, mesh *hub.Mesh) (Cluster, error) {
 	st := m.Status
 	out := Cluster{
-		Name: m.Name, Mesh: m.Spec.Mesh, Server: st.Connection.Server, LastContact: instant(st.Connection.LastContact), Kubernetes: st.KubernetesVersion,
+		Name: m.Name, Mesh: m.Spec.Mesh, Server: st.Connection.Server, LastContact: view.Instant(st.Connection.LastContact), Kubernetes: st.KubernetesVersion,
 		Agent: st.AgentVersion, IstioVersions: st.IstioVersions, Revisions: []Revision{}, UpgradeTo: view.Offered(m),
 		Ready: meta.IsStatusConditionTrue(st.Conditions, hub.ConditionReady),
 	}

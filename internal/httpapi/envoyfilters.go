@@ -16,6 +16,7 @@ import (
 	hub "meshlift.dev/meshlift/api/hub/v1alpha1"
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/intent"
+	"meshlift.dev/meshlift/internal/view"
 )
 
 // EnvoyFilter is one EnvoyFilter of a mesh.
@@ -107,7 +108,7 @@ func (f *EnvoyFilter) note(u *v1alpha1.ClusterUpgrade) {
 		f.Verdict, f.Why = u.Status.EnvoyFilters[n].Verdict, u.Status.EnvoyFilters[n].Why
 	}
 	if a := intent.Acknowledgement(u, f.Namespace, f.Name, f.Hash); a != nil {
-		f.Handled, f.By, f.At, f.Note = true, a.By, instant(&a.At), a.Note
+		f.Handled, f.By, f.At, f.Note = true, a.By, view.Instant(&a.At), a.Note
 	}
 }
 
@@ -161,7 +162,7 @@ func (s *Server) getEnvoyFilter(ctx context.Context, in *InEnvoyFilter) (*out[En
 	}
 	d := EnvoyFilterDetail{EnvoyFilter: EnvoyFilter{Cluster: in.Cluster, Namespace: in.Namespace, Name: in.Name}, Managers: []Manager{}}
 	for _, m := range obj.GetManagedFields() {
-		d.Managers = append(d.Managers, Manager{m.Manager, string(m.Operation), instant(m.Time)})
+		d.Managers = append(d.Managers, Manager{m.Manager, string(m.Operation), view.Instant(m.Time)})
 	}
 	slices.Reverse(d.Managers)
 	obj.SetManagedFields(nil)

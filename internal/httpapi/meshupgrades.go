@@ -166,7 +166,7 @@ func wavesOf(u *hub.MeshUpgrade) []ClusterWave {
 		if n < 0 {
 			waves, n = append(waves, ClusterWave{Name: c.Wave, Parallelism: 1, Clusters: []ClusterInWave{}}), len(waves)
 		}
-		waves[n].Clusters = append(waves[n].Clusters, ClusterInWave{c.Name, c.Step, c.Moved, c.Total, c.Failed, c.Message, instant(c.StartedAt), instant(c.MovedAt)})
+		waves[n].Clusters = append(waves[n].Clusters, ClusterInWave{c.Name, c.Step, c.Moved, c.Total, c.Failed, c.Message, view.Instant(c.StartedAt), view.Instant(c.MovedAt)})
 	}
 	return waves
 }

@@ -100,7 +100,7 @@ func rolloutOf(r *v1alpha1.DataPlaneRollout) Rollout {
 	c := r.Status.Counts
 	v := Rollout{
 		Name: r.Name, Upgrade: r.Spec.Upgrade, Direction: string(r.Spec.Direction), Targets: []Target{}, Created: r.CreationTimestamp.UTC(),
-		Started: instant(r.Status.StartedAt), Completed: instant(r.Status.CompletedAt), Paused: r.Spec.Paused, Stopped: r.Spec.Stopped,
+		Started: view.Instant(r.Status.StartedAt), Completed: view.Instant(r.Status.CompletedAt), Paused: r.Spec.Paused, Stopped: r.Spec.Stopped,
 		Complete: view.Complete(r), Waits: view.Waits(r), Message: view.ConditionMessage(r.Status.Conditions, v1alpha1.ConditionComplete),
 		Total: c.Total, Done: c.Done, Moving: c.Moving, Failed: c.Failed, Skipped: c.Skipped, Pending: c.Pending, InMotion: []Motion{}, Failures: []Failed{},
 	}

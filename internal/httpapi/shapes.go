@@ -80,14 +80,6 @@ func blockersOf(u *v1alpha1.ClusterUpgrade) []Blocker {
 	return out
 }
 
-func instant(t *metav1.Time) *time.Time {
-	if t == nil {
-		return nil
-	}
-	u := t.UTC()
-	return &u
-}
-
 // connection is "yes", "no" or "unknown".
 func connection(m *hub.MemberCluster) (state, message string) {
 	c := meta.FindStatusCondition(m.Status.Conditions, hub.ConditionConnected)

@@ -78,16 +78,7 @@ func pick(ctx context.Context, r client.Reader) (*v1alpha1.ClusterUpgrade, error
 	if err := r.List(ctx, &list); err != nil {
 		return nil, err
 	}
-	if u := view.Current(list.Items); u != nil {
-		return u, nil
-	}
-	var newest *v1alpha1.ClusterUpgrade
-	for n := range list.Items {
-		if u := &list.Items[n]; newest == nil || newest.CreationTimestamp.Before(&u.CreationTimestamp) {
-			newest = u
-		}
-	}
-	return newest, nil
+	return view.Latest(list.Items), nil
 }
 
 // running returns the upgrade that runs, read live; that there is none is a refusal.
@@ -115,7 +106,7 @@ func upgradeOf(u *v1alpha1.ClusterUpgrade, cluster string) ClusterUpgrade {
 	}
 	slices.Reverse(v.History)
 	if d := u.Status.Decommission; d != nil {
-		v.ScaledDownAt = instant(d.ScaledDownAt)
+		v.ScaledDownAt = view.Instant(d.ScaledDownAt)
 	}
 	if r := u.Status.Values; r != nil {
 		v.ValuesCarried, v.ValuesChanged = len(r.Carried), append(v.ValuesChanged, r.Changed...)

@@ -201,11 +201,11 @@ func (r *Report) removal(u *v1alpha1.ClusterUpgrade) {
 	}
 	r.Decommission = &Removal{}
 	if spec != nil {
-		r.Decommission.By, r.Decommission.Asked, r.Decommission.Soak = spec.By, instant(&spec.At), spec.Soak.Duration.String()
+		r.Decommission.By, r.Decommission.Asked, r.Decommission.Soak = spec.By, view.Instant(&spec.At), spec.Soak.Duration.String()
 	}
 	if status != nil {
-		r.Decommission.Proved, r.Decommission.ScaledOut, r.Decommission.Removed = instant(status.ProvedAt), instant(status.ScaledDownAt), instant(status.RemovedAt)
-		r.Ended = instant(status.RemovedAt)
+		r.Decommission.Proved, r.Decommission.ScaledOut, r.Decommission.Removed = view.Instant(status.ProvedAt), view.Instant(status.ScaledDownAt), view.Instant(status.RemovedAt)
+		r.Ended = view.Instant(status.RemovedAt)
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/view"
 )
@@ -16,7 +14,7 @@ const maxTargets = 20
 func rolloutOf(ro *v1alpha1.DataPlaneRollout) Rollout {
 	out := Rollout{
 		Name: ro.Name, Direction: ro.Spec.Direction, By: ro.Annotations[v1alpha1.RequestedByAnnotation], Created: ro.CreationTimestamp.UTC(),
-		Started: instant(ro.Status.StartedAt), Completed: instant(ro.Status.CompletedAt), Targets: targets(ro.Spec.Targets), Pace: []string{},
+		Started: view.Instant(ro.Status.StartedAt), Completed: view.Instant(ro.Status.CompletedAt), Targets: targets(ro.Spec.Targets), Pace: []string{},
 		Counts: ro.Status.Counts, Stopped: ro.Spec.Stopped, Warnings: append([]string{}, ro.Status.Warnings...), Failures: []Failure{}, Decisions: []string{},
 	}
 	for _, p := range view.Pace(&ro.Spec, nil, 0) {
@@ -33,7 +31,7 @@ func rolloutOf(ro *v1alpha1.DataPlaneRollout) Rollout {
 		out.Failures = append(out.Failures, failureOf(f))
 	}
 	for _, d := range ro.Spec.Decisions {
-		text := fmt.Sprintf("%s: %s", d.Action, workload(d.WorkloadReference))
+		text := fmt.Sprintf("%s: %s", d.Action, view.Name(d.WorkloadReference))
 		if d.Attempt > 0 {
 			text += fmt.Sprintf(" (attempt %d)", d.Attempt)
 		}
@@ -43,7 +41,7 @@ func rolloutOf(ro *v1alpha1.DataPlaneRollout) Rollout {
 }
 
 func failureOf(f v1alpha1.WorkloadFailure) Failure {
-	out := Failure{Workload: workload(f.WorkloadReference), Attempt: f.Attempt, Reason: f.Reason, Message: f.Message}
+	out := Failure{Workload: view.Name(f.WorkloadReference), Attempt: f.Attempt, Reason: f.Reason, Message: f.Message}
 	if g := f.Gate; g != nil {
 		for _, line := range g.Seen {
 			out.Evidence = append(out.Evidence, fmt.Sprintf("%s gate %s: %s", clock(g.At.UTC()), g.Gate, line))
@@ -75,16 +73,6 @@ func targets(all []v1alpha1.RolloutTarget) []string {
 		}
 	}
 	return out
-}
-
-func workload(r v1alpha1.WorkloadReference) string { return r.Namespace + "/" + r.Kind + "/" + r.Name }
-
-func instant(t *metav1.Time) *time.Time {
-	if t == nil {
-		return nil
-	}
-	at := t.UTC()
-	return &at
 }
 
 // clock is a moment as the texts show it.

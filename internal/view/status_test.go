@@ -92,6 +92,21 @@ func TestTheRunningUpgradeIsTheAcceptedOneThenTheOldest(t *testing.T) {
 	}
 }
 
+func TestTheLatestUpgradeIsTheRunningOneThenTheNewest(t *testing.T) {
+	first, second := *upgradeAt(6, "", ""), *upgradeAt(6, "", "")
+	first.Name, first.CreationTimestamp = "first", ago(2*time.Hour)
+	second.Name, second.CreationTimestamp = "second", ago(time.Hour)
+	running := v1alpha1.ClusterUpgrade{ObjectMeta: metav1.ObjectMeta{Name: "running", CreationTimestamp: ago(3 * time.Hour)}}
+	if u := view.Latest(nil); u != nil {
+		t.Errorf("got %q of none", u.Name)
+	}
+	for want, in := range map[string][]v1alpha1.ClusterUpgrade{"second": {second, first}, "running": {first, running, second}} {
+		if u := view.Latest(in); u == nil || u.Name != want {
+			t.Errorf("got %+v, want %q", u, want)
+		}
+	}
+}
+
 func TestNoLineIsWiderThanTheTerminalButCommandsStayWhole(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		width := rapid.IntRange(60, 200).Draw(t, "width")

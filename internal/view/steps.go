@@ -152,6 +152,20 @@ func Current(upgrades []v1alpha1.ClusterUpgrade) *v1alpha1.ClusterUpgrade {
 	return best
 }
 
+// Latest returns the upgrade that is running, else the newest one; nil when there is none.
+func Latest(upgrades []v1alpha1.ClusterUpgrade) *v1alpha1.ClusterUpgrade {
+	if u := Current(upgrades); u != nil {
+		return u
+	}
+	var newest *v1alpha1.ClusterUpgrade
+	for n := range upgrades {
+		if u := &upgrades[n]; newest == nil || newest.CreationTimestamp.Before(&u.CreationTimestamp) {
+			newest = u
+		}
+	}
+	return newest
+}
+
 func rank(u *v1alpha1.ClusterUpgrade) int {
 	switch {
 	case meta.IsStatusConditionTrue(u.Status.Conditions, v1alpha1.ConditionAccepted):

@@ -30,11 +30,10 @@ type hubbed struct {
 	members map[string]*labtest.Lab
 }
 
-// TestAMeshOfTwoClustersIsUpgradedFromItsHub walks a mesh from registration to decommission by the commands of the hub, and asks
-// on the way for everything that must be refused.
-func TestAMeshOfTwoClustersIsUpgradedFromItsHub(t *testing.T) {
-	t.Parallel()
-	h := &hubbed{Lab: up(t, "hub", "--clusters", "hub,east,west", "--workloads", "grpc"), members: map[string]*labtest.Lab{}}
+// setupHub starts a lab with a hub, and a mesh "shop" of the clusters east and west.
+func setupHub(t *testing.T, lab, workloads string) *hubbed {
+	t.Helper()
+	h := &hubbed{Lab: up(t, lab, "--clusters", "hub,east,west", "--workloads", workloads), members: map[string]*labtest.Lab{}}
 	if err := h.chart(t, "0.1.0", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -48,6 +47,14 @@ func TestAMeshOfTwoClustersIsUpgradedFromItsHub(t *testing.T) {
 		h.members[name] = l
 		h.command(t, 0, "cluster", "add", name, "--kubeconfig", l.Kubeconfig, "--server", fmt.Sprintf("https://10.%d.0.1:6443", 129+n), "--mesh", "shop")
 	}
+	return h
+}
+
+// TestAMeshOfTwoClustersIsUpgradedFromItsHub walks a mesh from registration to decommission by the commands of the hub, and asks
+// on the way for everything that must be refused.
+func TestAMeshOfTwoClustersIsUpgradedFromItsHub(t *testing.T) {
+	t.Parallel()
+	h := setupHub(t, "hub", "grpc")
 	catalog(t, h.Lab)
 	t.Run("the configuration of sidecars reaches every cluster", h.sidecars)
 

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"flag"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"meshlift.dev/meshlift/internal/helm"
-	"meshlift.dev/meshlift/test/lab/labtest"
 )
 
 var pictures = flag.String("walk.pictures", "", "folder for pictures of the pages; none when empty")
@@ -28,7 +26,7 @@ func TestTheGuideIsWalkedInABrowser(t *testing.T) {
 	// It fails on the new revision until somebody mends it, and nobody waits ten minutes for that.
 	east.Kubectl(t, nil, "-n", "bookinfo", "annotate", "deployment", "ratings-v1", "meshlift.dev/timeout=15s")
 	east.Kubectl(t, nil, "-n", "bookinfo", "patch", "deployment", "ratings-v1", "-p", `{"spec":{"template":{"metadata":{"annotations":{"lab.meshlift.dev/mode":"imagepull@1-31"}}}}}`)
-	east.Kubectl(t, nil, "-n", "bookinfo", "rollout", "status", "deployment/ratings-v1", "--timeout=2m")
+	east.Kubectl(t, nil, "-n", "bookinfo", "rollout", "status", "deployment/ratings-v1", "--timeout=5m")
 
 	out, err := h.walk(t)
 	if err != nil {
@@ -46,20 +44,7 @@ func TestTheGuideIsWalkedInABrowser(t *testing.T) {
 // setupWalk starts a hub with two clusters, in one of which a component is old and an EnvoyFilter is to be checked.
 func setupWalk(t *testing.T) *hubbed {
 	t.Helper()
-	h := &hubbed{Lab: up(t, "walk", "--clusters", "hub,east,west", "--workloads", "bookinfo,grpc,gateway"), members: map[string]*labtest.Lab{}}
-	if err := h.chart(t, "0.1.0", nil); err != nil {
-		t.Fatal(err)
-	}
-	h.ready(t, h.Lab, "meshlift-hub")
-	h.command(t, 0, "mesh", "create", "shop")
-	for n, name := range []string{"east", "west"} {
-		l, err := h.Cluster(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h.members[name] = l
-		h.command(t, 0, "cluster", "add", name, "--kubeconfig", l.Kubeconfig, "--server", fmt.Sprintf("https://10.%d.0.1:6443", 129+n), "--mesh", "shop")
-	}
+	h := setupHub(t, "walk", "bookinfo,grpc,gateway")
 	east := &platform{Lab: h.Lab, east: h.members["east"]}
 	var err error
 	if east.helm, err = helm.New(helm.Options{REST: east.east.REST}); err != nil {

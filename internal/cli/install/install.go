@@ -127,11 +127,7 @@ func (o *options) run(ctx context.Context) error {
 	if err := o.into(ctx, c); err != nil || o.dryRun {
 		return err
 	}
-	next := "See what it found: %s status\n"
-	if o.part.name == hub.name {
-		next = "Make a mesh: %s mesh create NAME\n"
-	}
-	_, err = fmt.Fprintf(o.env.Out, next, o.env.Program)
+	_, err = fmt.Fprintln(o.env.Out, strings.ReplaceAll(o.part.next, "{}", o.env.Program))
 	return err
 }
 

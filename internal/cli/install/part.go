@@ -21,16 +21,18 @@ type part struct {
 	labels        map[string]string
 	// adopts is true when it looks after an Istio that has to be there.
 	adopts bool
+	// next says what to do when it is installed; {} stands for the program.
+	next string
 }
 
 // agent of a cluster.
 var agent = part{
 	name: "agent", chart: "meshlift-agent", second: "meshlift-agent", deployment: Deployment, files: charts.Agent,
-	labels: map[string]string{"meshlift.dev/agent": "true"}, adopts: true,
+	labels: map[string]string{"meshlift.dev/agent": "true"}, adopts: true, next: "See what it found: {} status",
 }
 
 // hub of many clusters.
-var hub = part{name: "hub", chart: "meshlift", second: "meshlift-hub", deployment: "meshlift-hub", files: charts.Hub}
+var hub = part{name: "hub", chart: "meshlift", second: "meshlift-hub", deployment: "meshlift-hub", files: charts.Hub, next: "Make a mesh: {} mesh create NAME"}
 
 // CRDs returns the kinds of the agent as they are built into the binary.
 func CRDs() ([]*unstructured.Unstructured, error) { return agent.crds() }

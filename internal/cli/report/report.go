@@ -4,7 +4,6 @@ package report
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -116,12 +115,9 @@ func (o *options) upgrade(ctx context.Context, c client.Client, name string) (*v
 	if err != nil {
 		return nil, err
 	}
-	if u := view.Current(all); u != nil {
-		return u, nil
-	}
-	if len(all) == 0 {
+	u := view.Latest(all)
+	if u == nil {
 		return nil, exit.Refusedf("there is no upgrade to report about: start one with %q", o.env.Program+" upgrade start --to VERSION")
 	}
-	newest := slices.MaxFunc(all, func(a, b v1alpha1.ClusterUpgrade) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
-	return &newest, nil
+	return u, nil
 }

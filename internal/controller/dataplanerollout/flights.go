@@ -65,7 +65,7 @@ type standing struct {
 	// underWay are actions that the caches do not show yet.
 	underWay []rollout.Action
 	// unwritten are moves under way of which nobody knows whether the cluster has them: not answered yet, or with an error.
-	unwritten map[mesh.Ref]bool
+	unwritten map[v1alpha1.WorkloadReference]bool
 	// refused moves that the status does not hold yet.
 	refused []v1alpha1.WorkloadFailure
 	// waiting says what the next eviction of a workload waits for.
@@ -78,10 +78,10 @@ type standing struct {
 func (f *flights) stand(inv *mesh.Inventory, known []v1alpha1.WorkloadFailure, now time.Time) standing {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := standing{waiting: map[mesh.Ref]string{}, unwritten: map[mesh.Ref]bool{}}
+	s := standing{waiting: map[mesh.Ref]string{}, unwritten: map[v1alpha1.WorkloadReference]bool{}}
 	for ref, x := range f.all {
 		if x.moves() && (x.landed.IsZero() || x.err != nil) && !rollout.Seen(inv, x.action) {
-			s.unwritten[ref] = true
+			s.unwritten[rollout.Reference(ref)] = true
 		}
 		switch {
 		case x.landed.IsZero():
@@ -120,7 +120,7 @@ func (x *flight) moves() bool { return len(x.action.Evict) == 0 && !x.action.Res
 func (s standing) written(moving, begun []v1alpha1.WorkloadProgress) []v1alpha1.WorkloadProgress {
 	return slices.DeleteFunc(slices.Clone(moving), func(p v1alpha1.WorkloadProgress) bool {
 		same := func(b v1alpha1.WorkloadProgress) bool { return b.WorkloadReference == p.WorkloadReference }
-		return s.unwritten[mesh.Ref{Kind: p.Kind, Namespace: p.Namespace, Name: p.Name}] && !slices.ContainsFunc(begun, same)
+		return s.unwritten[p.WorkloadReference] && !slices.ContainsFunc(begun, same)
 	})
 }
 

@@ -1,9 +1,8 @@
 import { Alert } from '@pf/Alert'
-import { Form, FormGroup } from '@pf/Form'
 import { List, ListItem } from '@pf/List'
-import { NumberInput } from '@pf/NumberInput'
 import { useState } from 'react'
 import { ConfirmModal } from '../../components/ConfirmModal'
+import { NumberField } from '../../components/NumberField'
 import { useTexts } from '../../preferences'
 import { targetOf, useMoves, type Cluster, type DataPlane, type Target } from './reads'
 
@@ -48,22 +47,7 @@ export function MoveModal({ cluster, move: { direction, planes, targets }, onClo
       {!one && (
         <>
           <Some all={planes.map((p) => `${p.kind}/${p.name}`)} />
-          <Form onSubmit={(e) => e.preventDefault()}>
-            <FormGroup label={t.move.parallelism} fieldId="parallelism">
-              <NumberInput
-                inputProps={{ id: 'parallelism' }}
-                inputAriaLabel={t.move.parallelism}
-                minusBtnAriaLabel={t.move.fewer}
-                plusBtnAriaLabel={t.move.more}
-                min={1}
-                max={100}
-                value={parallelism}
-                onMinus={() => setParallelism((n) => Math.max(1, n - 1))}
-                onPlus={() => setParallelism((n) => Math.min(100, n + 1))}
-                onChange={(e) => setParallelism(Math.min(100, Math.max(1, Number(e.currentTarget.value) || 1)))}
-              />
-            </FormGroup>
-          </Form>
+          <NumberField id="parallelism" label={t.move.parallelism} less={t.move.fewer} more={t.move.more} min={1} max={100} value={parallelism} onChange={setParallelism} />
         </>
       )}
     </ConfirmModal>
