@@ -3,9 +3,6 @@ package lab
 import (
 	"flag"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -80,7 +77,7 @@ func underFaults(t *testing.T, lab string, seeds []int) {
 		if t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { w.run(t, s) }) {
 			continue
 		}
-		w.keepLogs(t, seed)
+		keepLogs(t, w.Lab, fmt.Sprintf("%s-seed-%d", w.Name, seed))
 		w.end() // the cluster is in a state that the next seed must not build on
 		w = nil
 		small := schedule.Shrink(s, *faultShrink, func(s schedule.Schedule) bool {
@@ -93,28 +90,6 @@ func underFaults(t *testing.T, lab string, seeds []int) {
 		t.Logf("seed %d fails; reproduce with: go test ./test/lab -count 1 -run TestUpgradesUnderRandomFaults -faults.schedule '%s'", seed, small)
 	}
 	t.Logf("%d seeds in %s", len(seeds), time.Since(began).Round(time.Second))
-}
-
-// keepLogs copies the logs of the lab, those of the istiods and of the agents among them, to .lab/failed: a finding that a
-// second run of its seed does not show can be understood by them only.
-func (w *world) keepLogs(t *testing.T, seed int) {
-	t.Helper()
-	from, to := filepath.Join(w.Root, ".lab", "run", w.Name), filepath.Join(w.Root, ".lab", "failed", fmt.Sprintf("%s-seed-%d", w.Name, seed))
-	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
-		name, _ := filepath.Rel(from, path)
-		if err != nil || d.IsDir() || filepath.Ext(path) != ".log" {
-			return nil //nolint:nilerr // the lab goes on, so files go while they are listed
-		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return nil //nolint:nilerr // as above
-		}
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(to, name)), 0o750); err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(to, name), b, 0o600)
-	})
-	t.Logf("the logs of seed %d are in %s (%v)", seed, to, err)
 }
 
 // calm runs an upgrade without faults, under real traffic that is then ended.

@@ -20,12 +20,16 @@ import (
 	"meshlift.dev/meshlift/test/lab/labtest"
 )
 
-// up starts a lab that lives as long as the test, and notes at its end which rights were used there.
+// up starts a lab that lives as long as the test, and notes at its end which rights were used there; when the test failed, the
+// lab's logs stay.
 func up(t *testing.T, name string, flags ...string) *labtest.Lab {
 	t.Helper()
 	l, err := labtest.Up(name, append(flags, "--audit", ours)...)
 	if l != nil {
 		t.Cleanup(func() {
+			if t.Failed() {
+				keepLogs(t, l, name)
+			}
 			if err := l.Down(); err != nil {
 				t.Error(err)
 			}
