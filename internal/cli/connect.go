@@ -123,7 +123,7 @@ func (k *kube) connect() (client.WithWatch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", config.Host, err)
 	}
-	return c, nil
+	return patient(c, restarting), nil
 }
 
 // cluster is the name that the kubeconfig gives to the cluster, with its address.
@@ -187,7 +187,7 @@ func Cluster(e *env.Env, flags *genericclioptions.ConfigFlags) *cobra.Command {
 			if err != nil {
 				return nil, fmt.Errorf("connect to %s: %w", config.Host, err)
 			}
-			return c, nil
+			return patient(c, restarting), nil
 		},
 		Releases: func(config *rest.Config) (install.Releases, error) { return helm.New(helm.Options{REST: config}) },
 		Check: func(kubeconfig []byte) error {
