@@ -66,9 +66,10 @@ func dataPlanes(s *Server) {
 	add(s, http.MethodGet, "/clusters/{cluster}/dataplanes", "listDataPlanes", "Sidecars and gateways of a cluster, read from it now", need{theMesh, "get", ""}, s.listDataPlanes)
 }
 
-// planes reads the data planes of a cluster, with what the rollouts of the upgrade say about them.
+// planes reads the data planes of a cluster, with what the rollouts of the upgrade say about them, by namespace, name and kind. Others
+// look at the same list.
 func (s *Server) planes(ctx context.Context, cluster string) ([]DataPlane, error) {
-	inv, err := s.inventories.soon(ctx, cluster)
+	reading, err := s.inventories.soon(ctx, cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -81,13 +82,26 @@ func (s *Server) planes(ctx context.Context, cluster string) ([]DataPlane, error
 		return nil, err
 	}
 	if u == nil || u.Status.From == nil || u.Status.To == nil || view.Finished(u) {
-		return settled(inv), nil
+		return reading.judged("", func(inv *mesh.Inventory) []DataPlane { return ordered(settled(inv)) }), nil
 	}
 	var rollouts v1alpha1.DataPlaneRolloutList
 	if err := reader.List(ctx, &rollouts); err != nil {
 		return nil, err
 	}
-	return onTheWay(inv, u, rollouts.Items), nil
+	by := string(u.UID) + u.ResourceVersion
+	for _, r := range rollouts.Items {
+		by += " " + string(r.UID) + r.ResourceVersion
+	}
+	return reading.judged(by, func(inv *mesh.Inventory) []DataPlane { return ordered(onTheWay(inv, u, rollouts.Items)) }), nil
+}
+
+func ordered(all []DataPlane) []DataPlane {
+	slices.SortFunc(all, byName)
+	return all
+}
+
+func byName(a, b DataPlane) int {
+	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
 }
 
 // settled are the data planes of a cluster in which no upgrade runs.
@@ -221,26 +235,29 @@ func (s *Server) listDataPlanes(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(d DataPlane) bool {
-		return in.Namespace != "" && d.Namespace != in.Namespace || in.Role != "" && (in.Role == "Sidecar") != (d.Role == "Sidecar") ||
-			in.State != "" && d.State != in.State || !found(in.Search, d.Namespace, d.Kind, d.Name)
-	})
-	slices.SortStableFunc(all, func(a, b DataPlane) int {
-		c := 0
-		switch in.Sort {
-		case "state":
-			c = cmp.Compare(a.State, b.State)
-		case "version":
-			c = cmp.Compare(a.Version, b.Version)
-		case "pods":
-			c = cmp.Compare(a.Pods, b.Pods)
+	rows := []DataPlane{}
+	for _, d := range all {
+		if (in.Namespace == "" || d.Namespace == in.Namespace) && (in.Role == "" || (in.Role == "Sidecar") == (d.Role == "Sidecar")) &&
+			(in.State == "" || d.State == in.State) && found(in.Search, d.Namespace, d.Kind, d.Name) {
+			rows = append(rows, d)
 		}
-		c = cmp.Or(c, cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
-		if in.Order == "descending" {
-			c = -c
-		}
-		return c
-	})
-	page, err := paged(all, in.Paging)
+	}
+	sorted(rows, in.Sort, in.Order == "descending")
+	page, err := paged(rows, in.Paging)
 	return body(page), err
+}
+
+// sorted puts rows that are in the order of their names into another one.
+func sorted(rows []DataPlane, by string, descending bool) {
+	compare := map[string]func(a, b DataPlane) int{
+		"state":   func(a, b DataPlane) int { return cmp.Compare(a.State, b.State) },
+		"version": func(a, b DataPlane) int { return cmp.Compare(a.Version, b.Version) },
+		"pods":    func(a, b DataPlane) int { return cmp.Compare(a.Pods, b.Pods) },
+	}[by]
+	if compare != nil {
+		slices.SortStableFunc(rows, compare)
+	}
+	if descending {
+		slices.Reverse(rows)
+	}
 }

@@ -77,7 +77,7 @@ func envoyFilters(s *Server) {
 
 // filters of one cluster, with what was recorded about them.
 func (s *Server) filters(ctx context.Context, cluster string) ([]EnvoyFilter, error) {
-	inv, err := s.inventories.soon(ctx, cluster)
+	r, err := s.inventories.soon(ctx, cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (s *Server) filters(ctx context.Context, cluster string) ([]EnvoyFilter, er
 		return nil, err
 	}
 	var rows []EnvoyFilter
-	for _, f := range inv.EnvoyFilters {
+	for _, f := range r.inventory.EnvoyFilters {
 		row := EnvoyFilter{Cluster: cluster, Namespace: f.Namespace, Name: f.Name, Hash: f.Hash, Creator: f.Owner}
 		row.note(u)
 		rows = append(rows, row)

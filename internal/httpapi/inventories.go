@@ -47,6 +47,21 @@ type reading struct {
 	edits int
 	// shown is true when somebody was shown it although it was old.
 	shown bool
+
+	mu     sync.Mutex
+	by     string
+	planes []DataPlane
+}
+
+// judged returns what judge makes of the reading. It is asked once for all who look at the same reading and judge it by the same: a
+// page that filters, sorts or turns a list of 10,000 data planes asks for each key that is typed. Nobody changes the answer.
+func (r *reading) judged(by string, judge func(*mesh.Inventory) []DataPlane) []DataPlane {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.planes == nil || r.by != by {
+		r.by, r.planes = by, judge(r.inventory)
+	}
+	return r.planes
 }
 
 func newInventories(read func(context.Context, string) (*mesh.Inventory, error), now clock.PassiveClock, changed func(string)) *inventories {
@@ -61,7 +76,10 @@ func (i *inventories) get(ctx context.Context, cluster string) (*mesh.Inventory,
 	}
 	select {
 	case r := <-i.begin(ctx, cluster):
-		return r.inventory, r.err
+		if r.err != nil {
+			return nil, r.err
+		}
+		return r.inventory, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -69,20 +87,26 @@ func (i *inventories) get(ctx context.Context, cluster string) (*mesh.Inventory,
 
 // soon is for lists that are shown: it does not wait long for a cluster that takes long to read, but returns what was read last. Pages
 // are told when there is something newer.
-func (i *inventories) soon(ctx context.Context, cluster string) (*mesh.Inventory, error) {
+func (i *inventories) soon(ctx context.Context, cluster string) (*reading, error) {
 	known, current := i.known(cluster)
-	switch {
-	case current:
-		return known.inventory, nil
-	case known == nil:
-		return i.get(ctx, cluster)
+	if current {
+		return known, nil
 	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
+	next := i.begin(ctx, cluster)
+	var enough <-chan time.Time
+	if known != nil {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		if enough = timer.C; known.took > patience {
+			enough = over // this one will not be quicker
+		}
+	}
 	select {
-	case r := <-i.begin(ctx, cluster):
-		return r.inventory, r.err
-	case <-timer.C:
+	case r := <-next:
+		return r.reading, r.err
+	case <-enough:
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -90,8 +114,15 @@ func (i *inventories) soon(ctx context.Context, cluster string) (*mesh.Inventory
 		known = newest // it came in this moment
 	}
 	known.shown = true
-	return known.inventory, nil
+	return known, nil
 }
+
+// over is a time that has passed.
+var over = func() <-chan time.Time {
+	c := make(chan time.Time)
+	close(c)
+	return c
+}()
 
 // known is the last reading, and whether it still holds.
 func (i *inventories) known(cluster string) (r *reading, current bool) {
@@ -104,8 +135,8 @@ func (i *inventories) known(cluster string) (r *reading, current bool) {
 }
 
 type read struct {
-	inventory *mesh.Inventory
-	err       error
+	*reading
+	err error
 }
 
 // begin reads the cluster, once for all who ask meanwhile; after a change it begins anew.
@@ -122,15 +153,16 @@ func (i *inventories) begin(ctx context.Context, cluster string) <-chan read {
 			at := i.clock.Now()
 			inv, err := i.read(ctx, cluster)
 			if err != nil {
-				return (*mesh.Inventory)(nil), fmt.Errorf("read the mesh of cluster %q: %w", cluster, err)
+				return (*reading)(nil), fmt.Errorf("read the mesh of cluster %q: %w", cluster, err)
 			}
 			now := i.clock.Now()
-			if i.keep(cluster, &reading{inventory: inv, at: now, took: now.Sub(at), edits: edits}) {
+			r := &reading{inventory: inv, at: now, took: now.Sub(at), edits: edits}
+			if i.keep(cluster, r) {
 				i.changed(cluster)
 			}
-			return inv, nil
+			return r, nil
 		})
-		out <- read{v.(*mesh.Inventory), err}
+		out <- read{v.(*reading), err}
 	}()
 	return out
 }

@@ -25,7 +25,7 @@ interface Props {
 }
 
 /** Time (ms) after the last key until the list is asked. */
-const pause = 150
+const pause = 60
 
 /** Words, filters, actions and pages of a list that the API cuts. */
 export function ListToolbar({ list, page, placeholder, filters, actions }: Props) {
