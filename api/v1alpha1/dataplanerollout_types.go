@@ -281,6 +281,18 @@ type RolloutCounts struct {
 	Pending int32 `json:"pending"`
 }
 
+// RolloutForecast is how long a rollout is expected to take, by how long the pods of each data plane took to become ready. Closed windows,
+// gates and disruption budgets are not in it.
+type RolloutForecast struct {
+	// P50 is the time within which half of the tried runs ended.
+	P50 metav1.Duration `json:"p50"`
+	// P95 is the time within which 95 of 100 tried runs ended.
+	P95 metav1.Duration `json:"p95"`
+	// Guessed counts the data planes that no pod tells anything about: they are taken to be as fast as the others.
+	// +optional
+	Guessed int32 `json:"guessed,omitempty"`
+}
+
 // DataPlaneRolloutStatus is what Meshlift found and did.
 type DataPlaneRolloutStatus struct {
 	// ObservedGeneration is the generation of the spec that the status belongs to.
@@ -313,6 +325,10 @@ type DataPlaneRolloutStatus struct {
 	// +listType=atomic
 	// +optional
 	Warnings []string `json:"warnings,omitempty"`
+	// Forecast is how long the rollout was expected to take before its first move. Without one, no pod told how long it took to become
+	// ready.
+	// +optional
+	Forecast *RolloutForecast `json:"forecast,omitempty"`
 	// StartedAt is when the first move was decided.
 	// +optional
 	StartedAt *metav1.Time `json:"startedAt,omitempty"`

@@ -178,6 +178,9 @@ type Pod struct {
 	UID string
 	// Created is when the API server created it.
 	Created time.Time
+	// ReadyAfter is how long after its creation it became ready, for the last time; to the second, as Kubernetes tells it. It means
+	// nothing unless the pod is ready.
+	ReadyAfter time.Duration
 	// Attempt is its annotation meshlift.dev/attempt, which it has from its pod template.
 	Attempt string
 }

@@ -170,18 +170,16 @@ func prunePod(p *corev1.Pod) {
 		spec.Containers = proxyOnly(image)
 	}
 	p.Spec = spec
-	p.Status = corev1.PodStatus{Phase: p.Status.Phase, Conditions: keep(p.Status.Conditions, isReady)}
-	if len(p.Status.Conditions) > 0 {
-		p.Status.Conditions = readyOnly
+	ready := keep(p.Status.Conditions, isReady)
+	for n, c := range ready {
+		ready[n] = corev1.PodCondition{Type: c.Type, Status: c.Status, LastTransitionTime: c.LastTransitionTime}
 	}
+	p.Status = corev1.PodStatus{Phase: p.Status.Phase, Conditions: ready}
 }
 
-// What thousands of pods have in common is in memory once: nobody writes what is in a cache.
-var (
-	readyOnly = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
-	// proxyOnlys are containers by their image, as many as there are images of proxies.
-	proxyOnlys sync.Map
-)
+// proxyOnlys are containers by their image, as many as there are images of proxies. What thousands of pods have in common is in memory
+// once: nobody writes what is in a cache.
+var proxyOnlys sync.Map
 
 // proxyOnly is the container of a proxy, without everything that build does not read.
 func proxyOnly(image string) []corev1.Container {

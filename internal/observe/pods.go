@@ -106,17 +106,20 @@ func (all proxies) of(p *corev1.Pod) proxy {
 
 func (all proxies) pod(p *corev1.Pod) mesh.Pod {
 	injected := all.of(p)
-	return mesh.Pod{
+	out := mesh.Pod{
 		Name:         p.Name,
 		Revision:     injected.revision,
 		ProxyVersion: injected.version,
-		Ready:        slices.ContainsFunc(p.Status.Conditions, isReady),
 		Terminating:  p.DeletionTimestamp != nil,
 		Labels:       maps.Clone(p.Labels),
 		UID:          string(p.UID),
 		Created:      p.CreationTimestamp.Time,
 		Attempt:      p.Annotations[v1alpha1.AttemptAnnotation],
 	}
+	if n := slices.IndexFunc(p.Status.Conditions, isReady); n >= 0 {
+		out.Ready, out.ReadyAfter = true, p.Status.Conditions[n].LastTransitionTime.Sub(p.CreationTimestamp.Time)
+	}
+	return out
 }
 
 // proxyImage looks among the init containers as well, where native sidecars are.

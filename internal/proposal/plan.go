@@ -21,6 +21,11 @@ func (p *Proposal) Plan(namespaces ...string) view.Plan {
 		items = slices.DeleteFunc(items, func(i rollout.Item) bool { return !slices.Contains(namespaces, i.Ref.Namespace) })
 	}
 	out.Groups = view.Groups(items)
+	spec := &v1alpha1.DataPlaneRolloutSpec{Direction: v1alpha1.Forward}
+	for _, ns := range namespaces {
+		spec.Targets = append(spec.Targets, v1alpha1.RolloutTarget{Namespace: ns})
+	}
+	out.Forecast = rollout.Foresee(spec, p.Inventory, p.From.Name, p.To.Revision).API()
 	for _, f := range p.Inventory.EnvoyFilters {
 		if intent.Acknowledgement(p.Upgrade, f.Namespace, f.Name, f.Hash) == nil {
 			out.EnvoyFilters = append(out.EnvoyFilters, view.EnvoyFilter{Namespace: f.Namespace, Name: f.Name, Hash: f.Hash, Owner: f.Owner})

@@ -136,8 +136,11 @@ func (ro Rollout) sections() []section {
 		{"Started by", fmt.Sprintf("%s, %s", cmp.Or(ro.By, "not recorded"), clock(ro.Created))},
 		{"Targets", strings.Join(ro.Targets, ", ")},
 		{"Pace", strings.Join(ro.Pace, "; ")},
-		{"Result", ro.result()},
 	}
+	if ro.Expected != "" {
+		rows = append(rows, []string{"Expected", ro.Expected})
+	}
+	rows = append(rows, []string{"Result", ro.result()})
 	if len(ro.Waves) > 0 {
 		rows = append(rows, []string{"Waves", strings.Join(ro.Waves, "; ")})
 	}

@@ -89,14 +89,16 @@ type Values struct {
 
 // Rollout is one batch of moves.
 type Rollout struct {
-	Name      string                 `json:"name"`
-	Direction v1alpha1.Direction     `json:"direction"`
-	By        string                 `json:"by,omitempty"`
-	Created   time.Time              `json:"created"`
-	Started   *time.Time             `json:"started,omitempty"`
-	Completed *time.Time             `json:"completed,omitempty"`
-	Targets   []string               `json:"targets"`
-	Pace      []string               `json:"pace"`
+	Name      string             `json:"name"`
+	Direction v1alpha1.Direction `json:"direction"`
+	By        string             `json:"by,omitempty"`
+	Created   time.Time          `json:"created"`
+	Started   *time.Time         `json:"started,omitempty"`
+	Completed *time.Time         `json:"completed,omitempty"`
+	Targets   []string           `json:"targets"`
+	Pace      []string           `json:"pace"`
+	// Expected says how long it was expected to take before its first move.
+	Expected  string                 `json:"expected,omitempty"`
 	Counts    v1alpha1.RolloutCounts `json:"counts"`
 	Stopped   bool                   `json:"stopped,omitempty"`
 	Waves     []string               `json:"waves,omitempty"`

@@ -58,7 +58,8 @@ func upgraded() Facts {
 			Targets: []v1alpha1.RolloutTarget{{Namespace: "shop"}}, Decisions: []v1alpha1.WorkloadDecision{{WorkloadReference: web, Action: v1alpha1.Retry, Attempt: 2}},
 		},
 		Status: v1alpha1.DataPlaneRolloutStatus{
-			Counts: v1alpha1.RolloutCounts{Total: 2, Done: 2}, StartedAt: pointer(5), CompletedAt: pointer(9), Warnings: []string{"shop/Deployment/web has one pod"},
+			Counts: v1alpha1.RolloutCounts{Total: 2, Done: 2}, StartedAt: pointer(5), CompletedAt: pointer(9),
+			Forecast: &v1alpha1.RolloutForecast{P50: metav1.Duration{Duration: 3 * time.Minute}, P95: metav1.Duration{Duration: 5 * time.Minute}, Guessed: 1}, Warnings: []string{"shop/Deployment/web has one pod"},
 			Failures: []v1alpha1.WorkloadFailure{{
 				WorkloadReference: web, Attempt: 1, Reason: "NotSynced", Message: "1 of 2 proxies were in sync",
 				Gate:   &v1alpha1.GateEvidence{Gate: "Sync", At: at(6), Seen: []string{"web-1 is not connected"}},

@@ -17,6 +17,9 @@ func rolloutOf(ro *v1alpha1.DataPlaneRollout) Rollout {
 		Started: view.Instant(ro.Status.StartedAt), Completed: view.Instant(ro.Status.CompletedAt), Targets: targets(ro.Spec.Targets), Pace: []string{},
 		Counts: ro.Status.Counts, Stopped: ro.Spec.Stopped, Warnings: append([]string{}, ro.Status.Warnings...), Failures: []Failure{}, Decisions: []string{},
 	}
+	if f := ro.Status.Forecast; f != nil {
+		out.Expected = view.Forecast(f)
+	}
 	for _, p := range view.Pace(&ro.Spec, nil, 0) {
 		out.Pace = append(out.Pace, p.What+": "+p.Text)
 	}

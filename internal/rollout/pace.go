@@ -52,6 +52,13 @@ func (m *motion) add(w mesh.Workload) {
 	m.namespaces[w.Namespace]++
 }
 
+// remove takes out what was added. A sum that was cut stays too high, so that nothing starts too early.
+func (m *motion) remove(w mesh.Workload) {
+	m.workloads--
+	m.pods = max(0, m.pods-max(0, w.Desired))
+	m.namespaces[w.Namespace]--
+}
+
 // sum adds pods without overflow: anybody may ask for 2^31-1 replicas.
 func sum(pods, more int32) int32 {
 	return int32(min(int64(pods)+int64(max(0, more)), math.MaxInt32)) // #nosec G115 -- bounded

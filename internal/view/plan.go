@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/preflight"
 	"meshlift.dev/meshlift/internal/rollout"
 )
@@ -111,6 +112,8 @@ type Plan struct {
 	Refusal   string `json:"refusal,omitempty"`
 	// Checks is what the preflight found; nil when it was not made.
 	Checks *PlanChecks `json:"checks,omitempty"`
+	// Forecast is how long it takes to move all data planes as a rollout does it that is told nothing else; nil when no pod tells.
+	Forecast *v1alpha1.RolloutForecast `json:"forecast,omitempty"`
 	// Steps of the upgrade in words.
 	Steps  []PlanStep `json:"steps"`
 	Groups []Group    `json:"namespaces"`
@@ -177,6 +180,9 @@ func (p *Plan) Explain() {
 		filters,
 		fmt.Sprintf("%s and %s (%s) restart by rolling update, a few at a time, when you say so; long connections are cut once", Count(sidecars, "workload")+" with sidecars", Count(gateways, "gateway"), Count(pods, "pod")),
 		fmt.Sprintf("istiod %s is removed when you say so, and only when nothing uses it any more", p.FromVersion),
+	}
+	if p.Forecast != nil {
+		texts[3] += fmt.Sprintf("; all of them, %d at the same time, take %s", v1alpha1.DefaultParallelism, Forecast(p.Forecast))
 	}
 	p.Steps = nil
 	for n, s := range stepOrder {

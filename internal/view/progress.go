@@ -10,6 +10,7 @@ import (
 
 	"meshlift.dev/meshlift/api/v1alpha1"
 	"meshlift.dev/meshlift/internal/rollout"
+	"meshlift.dev/meshlift/internal/window"
 )
 
 // Progress is one rollout while it runs.
@@ -117,6 +118,9 @@ func (v Progress) subtitle() string {
 			end = r.Status.CompletedAt.Time
 		}
 		s += ", " + max(0, end.Sub(r.Status.StartedAt.Time)).Round(time.Second).String()
+		if f := r.Status.Forecast; f != nil {
+			s += fmt.Sprintf(" (expected %s)", window.Short(f.P50.Round(time.Second)))
+		}
 	}
 	switch {
 	case r.Spec.Stopped:

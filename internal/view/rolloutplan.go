@@ -20,6 +20,8 @@ type RolloutPlan struct {
 	ToVersion string `json:"toVersion"`
 	// Pace in words, one line for each thing that was said about it.
 	Pace []PaceLine `json:"pace"`
+	// Forecast is how long it would take; nil when no pod tells how long it took to become ready.
+	Forecast *v1alpha1.RolloutForecast `json:"forecast,omitempty"`
 	// Waits says why no move would start now; empty when moves would start at once.
 	Waits string `json:"waits,omitempty"`
 	// Refusal says why the rollout would not be accepted now; empty when it would.
@@ -65,6 +67,26 @@ func NewRolloutPlan(r *v1alpha1.DataPlaneRollout, to v1alpha1.RevisionRef, waves
 	}
 	out.Pace = Pace(&r.Spec, cp, pods)
 	return out
+}
+
+// Expect adds how long the rollout would take.
+func (v *RolloutPlan) Expect(f *v1alpha1.RolloutForecast) {
+	if v.Forecast = f; f != nil {
+		v.Pace = append(v.Pace, PaceLine{"expected", Forecast(f) + "; windows, gates, budgets and pulls of images are not in it"})
+	}
+}
+
+// Forecast says how long a rollout is expected to take.
+func Forecast(f *v1alpha1.RolloutForecast) string {
+	text := "about " + window.Short(f.P50.Round(time.Second))
+	if f.P95 != f.P50 {
+		text += fmt.Sprintf(", 95 times of 100 within %s", window.Short(f.P95.Round(time.Second)))
+	}
+	text += ", by how long pods took to become ready"
+	if f.Guessed > 0 {
+		text += fmt.Sprintf(" (%s taken to be as fast as the others)", Count(f.Guessed, "data plane"))
+	}
+	return text
 }
 
 // Pace says everything about the pace of a rollout in words; cp may be nil, and pods is 0 when their number is not known.

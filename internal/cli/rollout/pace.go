@@ -190,7 +190,9 @@ func (s *session) planned(inv *mesh.Inventory, r *v1alpha1.DataPlaneRollout) (vi
 	if s.direction() == v1alpha1.Back {
 		goal = s.upgrade.Status.From
 	}
-	return view.NewRolloutPlan(r, *goal, waves, s.cluster, state), nil
+	plan := view.NewRolloutPlan(r, *goal, waves, s.cluster, state)
+	plan.Expect(rollout.Foresee(&r.Spec, inv, from, to).API())
+	return plan, nil
 }
 
 // preview shows the plan and changes nothing. That the rollout would be refused is the exit code.

@@ -47,6 +47,7 @@ func (r *Reconciler) report(ctx context.Context, ro *v1alpha1.DataPlaneRollout, 
 	at := metav1.NewTime(in.Now)
 	if st.StartedAt == nil {
 		st.StartedAt = &at
+		st.Forecast = rollout.Foresee(&ro.Spec, in.Inventory, in.From, in.To).API()
 	}
 	conditions(ro, in, out, now.err)
 	if Complete(ro) && st.CompletedAt == nil {
