@@ -70,9 +70,10 @@ func setupWalk(t *testing.T) *hubbed {
 // walk runs the walk and returns what it said.
 func (h *hubbed) walk(t *testing.T) (string, error) {
 	t.Helper()
-	h.Kubectl(t, nil, "create", "serviceaccount", "ann", "-n", "cpaas-system")
-	h.Kubectl(t, nil, "create", "clusterrolebinding", "ann", "--clusterrole=meshlift-operator", "--serviceaccount=cpaas-system:ann")
-	token := strings.TrimSpace(h.Kubectl(t, nil, "create", "token", "ann", "-n", "cpaas-system"))
+	namespace(t, h.Lab, "people", nil) // the accounts of cpaas-system are audited as Meshlift's own
+	h.Kubectl(t, nil, "create", "serviceaccount", "ann", "-n", "people")
+	h.Kubectl(t, nil, "create", "clusterrolebinding", "ann", "--clusterrole=meshlift-operator", "--serviceaccount=people:ann")
+	token := strings.TrimSpace(h.Kubectl(t, nil, "create", "token", "ann", "-n", "people"))
 	cmd := exec.CommandContext(t.Context(), "node", "e2e/walk.mjs")
 	cmd.Dir = filepath.Join(h.Root, "web")
 	cmd.Env = append(os.Environ(), "WALK_URL="+h.forward(t), "WALK_TOKEN="+token, "WALK_KUBECTL="+filepath.Join(h.Root, ".lab", "bin", "kube"),
