@@ -16,8 +16,9 @@ import (
 
 const (
 	// fresh is how long a reading is used for further requests, at least: those of one page, and of people who look at the same page.
-	// One that took longer is used for as long as it took, so that a large cluster is not read all the time.
+	// One that took longer is used for three times as long as it took, so that a large cluster is not read all the time that somebody looks.
 	fresh = 2 * time.Second
+	rest  = 3
 	// patience is how long a list waits for a new reading before it shows the last one.
 	patience = 300 * time.Millisecond
 	// idle is after which time a reading is forgotten, so that only clusters that somebody looks at take memory.
@@ -131,7 +132,7 @@ func (i *inventories) known(cluster string) (r *reading, current bool) {
 	if r = i.all[cluster]; r == nil || i.clock.Since(r.at) > idle {
 		return nil, false
 	}
-	return r, r.edits == i.edits[cluster] && i.clock.Since(r.at) < max(fresh, r.took)
+	return r, r.edits == i.edits[cluster] && i.clock.Since(r.at) < max(fresh, rest*r.took)
 }
 
 type read struct {

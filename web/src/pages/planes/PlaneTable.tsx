@@ -1,9 +1,8 @@
 import { Checkbox } from '@pf/Checkbox'
 import { Icon } from '@pf/Icon'
-import { Tooltip } from '@pf/Tooltip'
 import ArrowCircleUpIcon from '@icons/arrow-circle-up-icon'
 import { ExpandableRowContent, Table, Tbody, Td, Th, Thead, Tr } from '@pf-table'
-import { useState } from 'react'
+import { memo, useCallback, useState, type Dispatch, type SetStateAction } from 'react'
 import { GateButton } from '../../components/GateButton'
 import { StateLabel } from '../../components/StateLabel'
 import type { List } from '../../components/useList'
@@ -22,7 +21,7 @@ interface Props {
   list: List
   onMove: (m: Move) => void
   /** Boxes to choose with. */
-  choice?: { chosen: Chosen; choose: (c: Chosen) => void }
+  choice?: { chosen: Chosen; choose: Dispatch<SetStateAction<Chosen>> }
   /** Gateways of all namespaces: then namespace and role are shown. */
   gateways?: boolean
 }
@@ -34,17 +33,22 @@ export function PlaneTable({ cluster, planes, label, list, onMove, choice, gatew
   const t = useTexts()
   const open = planes.filter((p) => p.upgradeable)
   const all = open.length > 0 && open.every((p) => choice?.chosen.has(keyOf(p)))
-  const choose = (rows: DataPlane[], on: boolean) => {
-    const next = new Map(choice?.chosen)
-    for (const p of rows) {
-      if (on) {
-        next.set(keyOf(p), p)
-      } else {
-        next.delete(keyOf(p))
-      }
-    }
-    choice?.choose(next)
-  }
+  const set = choice?.choose
+  const choose = useCallback(
+    (rows: DataPlane[], on: boolean) =>
+      set?.((before) => {
+        const next = new Map(before)
+        for (const p of rows) {
+          if (on) {
+            next.set(keyOf(p), p)
+          } else {
+            next.delete(keyOf(p))
+          }
+        }
+        return next
+      }),
+    [set],
+  )
   const head = (column: string) => list.head(column, columns.indexOf(column), columns)
   return (
     <Table aria-label={label} variant="compact" gridBreakPoint="grid-lg" isExpandable>
@@ -83,7 +87,8 @@ interface RowProps {
   gateways?: boolean
 }
 
-function Row({ cluster, plane: p, at, chosen, choose, onMove, gateways }: RowProps) {
+/** A row is drawn anew when its data plane is another one, not with each word that is looked for. */
+const Row = memo(function Row({ cluster, plane: p, at, chosen, choose, onMove, gateways }: RowProps) {
   const t = useTexts()
   const [closed, setClosed] = useState(false)
   const failed = p.failure !== undefined
@@ -128,16 +133,15 @@ function Row({ cluster, plane: p, at, chosen, choose, onMove, gateways }: RowPro
       )}
     </Tbody>
   )
-}
+})
 
+/** The text is a title: a tooltip of its own for each of many rows takes longer than the rest of them. */
 function Upgradeable({ to }: { to: string }) {
   const text = useTexts().plane.upgradeable(to)
   return (
-    <Tooltip content={text}>
-      <Icon status="info" role="img" aria-label={text}>
-        <ArrowCircleUpIcon />
-      </Icon>
-    </Tooltip>
+    <Icon status="info" role="img" aria-label={text} title={text}>
+      <ArrowCircleUpIcon />
+    </Icon>
   )
 }
 
