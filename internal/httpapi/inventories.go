@@ -96,11 +96,13 @@ func (i *inventories) soon(ctx context.Context, cluster string) (*reading, error
 	next := i.begin(ctx, cluster)
 	var enough <-chan time.Time
 	if known != nil {
-		timer := time.NewTimer(patience)
-		defer timer.Stop()
-		if enough = timer.C; known.took > patience {
-			enough = over // this one will not be quicker
+		wait := patience
+		if known.took > patience {
+			wait = 0 // the next reading will not be quicker
 		}
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		enough = timer.C
 	}
 	select {
 	case r := <-next:
@@ -117,13 +119,6 @@ func (i *inventories) soon(ctx context.Context, cluster string) (*reading, error
 	known.shown = true
 	return known, nil
 }
-
-// over is a time that has passed.
-var over = func() <-chan time.Time {
-	c := make(chan time.Time)
-	close(c)
-	return c
-}()
 
 // known is the last reading, and whether it still holds.
 func (i *inventories) known(cluster string) (r *reading, current bool) {
