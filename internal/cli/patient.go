@@ -12,7 +12,7 @@ import (
 )
 
 // restarting is how long a restart of an agent may take, half a minute in all.
-var restarting = wait.Backoff{Duration: 250 * time.Millisecond, Factor: 2, Steps: 8, Cap: 10 * time.Second}
+var restarting = wait.Backoff{Duration: 250 * time.Millisecond, Factor: 2, Steps: 8}
 
 // patient writes again when the API server could not reach the admission of the agent or of the hub: it refuses everything that nobody
 // can check, as it should, and a pod that restarts is back in a moment. Nothing has been stored then, so that a second try is the first

@@ -39,7 +39,9 @@ func TestAWriteWaitsForAnAgentThatRestartsAndForNothingElse(t *testing.T) {
 			behind := interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
 				Create: func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error { return answer() },
 				Update: func(context.Context, client.WithWatch, client.Object, ...client.UpdateOption) error { return answer() },
-				Patch:  func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error { return answer() },
+				Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
+					return answer()
+				},
 			})
 			c := patient(behind, wait.Backoff{Steps: 4})
 			o := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "a"}}
