@@ -3,7 +3,6 @@ package rollout
 import (
 	"cmp"
 	"container/heap"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -137,14 +136,14 @@ func together(w mesh.Workload) int {
 
 // try plays one run and returns how long it takes. The moves are noted in spans unless that is nil.
 func (f *foresight) try(seed uint64, spans *[]Span) time.Duration {
-	chance := rand.New(rand.NewPCG(1, seed)) // #nosec G404 -- a simulation that can be repeated
+	draws := draws(seed)
 	now := time.Duration(0)
 	for first := 0; first < len(f.moves); {
 		last := first
 		for last < len(f.moves) && f.moves[last].wave == f.moves[first].wave && f.moves[last].half == f.moves[first].half {
 			last++
 		}
-		now = f.group(f.moves[first:last], now, chance, spans)
+		now = f.group(f.moves[first:last], now, &draws, spans)
 		if wave := f.moves[first].wave; last < len(f.moves) && f.moves[last].wave > wave {
 			now += f.order.soak(wave)
 		}
@@ -154,7 +153,7 @@ func (f *foresight) try(seed uint64, spans *[]Span) time.Duration {
 }
 
 // group plays moves that do not wait for each other, as the limits let them, and returns when the last one ends.
-func (f *foresight) group(moves []foreseen, now time.Duration, chance *rand.Rand, spans *[]Span) time.Duration {
+func (f *foresight) group(moves []foreseen, now time.Duration, draws *draws, spans *[]Span) time.Duration {
 	var flying landings
 	var motion motion
 	last := now
@@ -172,7 +171,7 @@ func (f *foresight) group(moves []foreseen, now time.Duration, chance *rand.Rand
 				continue
 			}
 			motion.add(m.workload)
-			end := now + f.takes(m, chance)
+			end := now + f.takes(m, draws)
 			last = max(last, end)
 			heap.Push(&flying, landing{end, m.workload})
 			if spans != nil {
@@ -210,7 +209,7 @@ func (l *landings) Pop() any {
 }
 
 // takes draws how long one move takes: each pod as long as one of its workload took, the next one in the place of the first that is ready.
-func (f *foresight) takes(m foreseen, chance *rand.Rand) time.Duration {
+func (f *foresight) takes(m foreseen, draws *draws) time.Duration {
 	starts := m.starts
 	if len(starts) == 0 {
 		starts = f.known
@@ -224,10 +223,23 @@ func (f *foresight) takes(m foreseen, chance *rand.Rand) time.Duration {
 				n = k
 			}
 		}
-		places[n] += starts[chance.IntN(len(starts))]
+		places[n] += starts[draws.below(len(starts))]
 	}
 	if len(places) == 0 {
 		return 0
 	}
 	return slices.Max(places)
+}
+
+// draws are the numbers of one run, by SplitMix64 (https://prng.di.unimi.it/splitmix64.c): the same seed has the same ones, and packages
+// that decide know no other chance.
+type draws uint64
+
+// below returns the next number from 0 to n-1.
+func (d *draws) below(n int) int {
+	*d += 0x9e3779b97f4a7c15
+	z := uint64(*d)
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return int((z ^ z>>31) % uint64(n)) // #nosec G115 -- below n
 }
